@@ -1,0 +1,41 @@
+# From a fresh checkout: `make demo`, `make test`. Both do all set-up first (scripts/setup); again it is a no-op.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help venv demo test check lint bench crash clean ready-demo ready-test ready-bench
+
+python := .venv/bin/python
+# The command as a user has it; Debian keeps mkfs.xfs and libvirtd out of a user's PATH.
+with_venv := PATH="$$PWD/.venv/bin:$$PATH:/usr/sbin:/sbin"
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s  %s\n", $$1, $$2}' Makefile
+
+venv: ready-demo ## Make .venv, with the command in it: .venv/bin/snapengine
+	@echo "ready: .venv/bin/snapengine"
+
+demo: ready-demo ## Show the engine at work on a small disk
+	@$(with_venv) bash fixtures/demo.sh
+
+test: ready-test ## Run the tests
+	@$(with_venv) $(python) -m pytest
+
+check: lint test ## What each commit passes: lint and test
+
+lint: ready-test ## Style and types: flake8, isort, mypy
+	@echo "flake8" && $(python) -m flake8
+	@echo "isort" && $(python) -m isort --quiet --check .
+	@echo "mypy" && $(python) -m mypy
+
+bench: ready-bench ## Measure and draw the charts
+	@$(with_venv) $(python) -m bench
+
+crash: ready-test ## Kill the engine at every point of every verb (long)
+	@$(with_venv) $(python) -m pytest -m crash --crash-all
+
+clean: ## Remove .venv, caches and build output
+	@rm -rf .venv .hypothesis .mypy_cache .pytest_cache bench/out build dist *.egg-info
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+
+ready-demo ready-test ready-bench:
+	@sh scripts/setup $(@:ready-%=%)

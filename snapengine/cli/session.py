@@ -1,0 +1,52 @@
+"""What a command begins with: an open engine; and what it asks before it throws something away."""
+
+import sys
+
+import click
+
+import snapengine
+from snapengine import errors
+from snapengine.cli import settings, text
+
+
+def engine(*, recover: bool = True) -> "snapengine.Engine":
+    """Open the engine on the root that the options name, and tell what a crash had left."""
+    said = settings.current()
+    if said.verbose:
+        _show_commands()
+    opened = snapengine.Engine.open(said.root, recover=recover, wait=said.wait)
+    if not said.quiet:
+        for r in opened.recovered:
+            told = f"recovered: {r.verb} of {r.volume_uuid}, begun {text.value('started', r.started)}: {r.outcome}"
+            click.echo(text.plain(told), err=True)
+    return opened
+
+
+def _show_commands() -> None:
+    import logging  # late: the engine alone needs it, and not always
+
+    log = logging.getLogger("snapengine.command")
+    handler = logging.StreamHandler(sys.stderr)
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    click.get_current_context().find_root().call_on_close(lambda: log.removeHandler(handler))
+
+
+def volume_names(opened: "snapengine.Engine") -> dict[str, str]:
+    """Return the name of every volume by its uuid."""
+    return {volume.uuid: volume.name for volume in opened.list_volumes()}
+
+
+def confirm(what: str, yes: bool) -> None:
+    """
+    Ask on the terminal whether to go ahead; what says in a sentence what will go.
+
+    Raises Invalid without a yes, and without a terminal unless --yes was given.
+    """
+    if yes:
+        return
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise errors.Invalid(what=f"{what}; give --yes to confirm it, there is no terminal to ask on")
+    click.echo(text.plain(f"{what}. Go ahead? [y/N] "), err=True, nl=False)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise errors.Invalid(what="not confirmed; nothing was changed")

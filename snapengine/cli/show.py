@@ -1,0 +1,123 @@
+"""Print what a command answers: JSON in the contract's form, or text for people."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import click
+
+from snapengine.cli import forest, settings, text, wire
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from snapengine.inventory import Struct
+    from snapengine.preview import Preview
+
+SCREENS = 2  # a longer answer goes out as plain columns: nobody looks at it as a picture
+
+
+def one(answer: "Struct") -> None:
+    """Print one object."""
+    if in_json():
+        raw(wire.document(answer))
+    else:
+        line(text.fields(answer))
+
+
+def many(
+    answers: Sequence["Struct"],
+    names: Sequence[str],
+    known: Callable[[], Mapping[str, str]] = dict,
+    key: str = "inventories",
+) -> None:
+    """
+    Print objects: in JSON under key, in text the fields called names as a table.
+
+    known is asked, for a table only, what the uuids of other objects are called.
+    """
+    if in_json():
+        raw(wire.document({key: answers}))
+    else:
+        table([text.label(name) for name in names], text.rows(answers, names, known()))
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows under their head: drawn where it is looked at and fits, uuids shortened for that, else as columns."""
+    wide = [head, *rows]
+    short = [
+        head,
+        *([cell[:8] if name == "uuid" else cell for name, cell in zip(head, row, strict=True)] for row in rows),
+    ]
+    fitting = next((cells for cells in (wide, short) if is_drawn(len(rows), text.width(cells))), None)
+    if fitting is not None:
+        drawing().table(fitting)
+    else:
+        line(text.columns([[name.upper() for name in head], *rows]))
+
+
+def tree(headline: str, rows: Sequence[forest.Row]) -> None:
+    """Print a tree's rows under its headline."""
+    if is_drawn(len(rows)):
+        drawing().tree(headline, rows)
+    else:
+        line("\n".join([headline, *forest.plain(rows)]))
+
+
+def plan(preview: "Preview") -> None:
+    """Print what would be done."""
+    if in_json():
+        raw(wire.document(preview))
+        return
+    for step in preview.plan:
+        line(text.plain(f"{step.verb} {step.image}" + (f" onto {step.onto}" if step.onto else "")))
+    moved, freed = text.value("bytes", preview.bytes), text.value("frees", preview.frees)
+    line(f"moves {moved}, frees {freed}; nothing was done")
+
+
+def path(key: str, found: "Path") -> None:
+    """Print the path of an image: in JSON under key, in text bare."""
+    raw(wire.document({key: str(found)}) if in_json() else os.fsencode(found))
+
+
+def number(key: str, found: int) -> None:
+    """Print a number: in JSON under key, in text bare."""
+    raw(wire.document({key: found}) if in_json() else str(found).encode())
+
+
+def nothing() -> None:
+    """Print that all is well: nothing in text."""
+    if in_json():
+        raw(b"{}")
+
+
+def in_json() -> bool:
+    """Tell whether the answer is wanted in JSON."""
+    return settings.current().output == "json"
+
+
+def line(shown: str) -> None:
+    """Print text; what the terminal's character set lacks is escaped."""
+    raw(shown.encode(getattr(sys.stdout, "encoding", None) or "utf-8", "backslashreplace"))
+
+
+def raw(data: bytes) -> None:
+    """Print bytes and a line break in one write."""
+    click.echo(data)
+
+
+def is_drawn(lines: int, width: int = 0) -> bool:
+    """Tell whether an answer of so many lines and characters is drawn: on a terminal into which it fits."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return False
+    screen = os.get_terminal_size(sys.stdout.fileno())
+    return lines <= SCREENS * (screen.lines or 24) and width <= (screen.columns or 80)
+
+
+def drawing() -> ModuleType:
+    """Return the module that draws on terminals."""
+    from snapengine.cli import drawing  # late: rich costs more than all the rest of the command line
+
+    return drawing

@@ -1,0 +1,100 @@
+"""What concerns the primary storage as a whole: init, status, verify, config."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+import snapengine
+from snapengine import errors
+from snapengine.cli import complete, session, settings, show, text, wire
+
+if TYPE_CHECKING:
+    from snapengine.verify import Problem
+
+_UNFINISHED = ("operation", "verb", "volume_uuid", "started", "pid", "running")
+
+
+@click.command(cls=settings.Verb)
+@click.option(
+    "--name", default="primary", show_default=True, metavar="NAME", help="What to call it, 1 to 255 characters."
+)
+@click.option(
+    "--depth-limit",
+    type=int,
+    default=64,
+    show_default=True,
+    metavar="N",
+    help="How many layers a chain may have before the next snapshot is a full one, 2 to 119.",
+)
+def init(name: str, depth_limit: int) -> None:
+    """
+    Make a primary storage in an empty or new directory.
+
+    \b
+    snapengine --root /srv/volumes init
+    """
+    show.one(snapengine.Engine.init(settings.current().root, name=name, depth_limit=depth_limit).storage)
+
+
+@click.command(cls=settings.Verb)
+def status() -> None:
+    """
+    Show the primary storage at a glance.
+
+    Free and used room, volumes, snapshots, the deepest chain, the trash, and operations under way or cut off.
+    """
+    found = session.engine().status()
+    show.one(found)
+    if found.unfinished and not show.in_json():
+        show.line("")
+        show.table([text.label(name) for name in _UNFINISHED], text.rows(found.unfinished, _UNFINISHED, {}))
+
+
+@click.command(cls=settings.Verb)
+@click.argument(
+    "volumes",
+    nargs=-1,
+    metavar="[VOLUME]...",
+    help="The volumes to look at. Default: the whole store.",
+    shell_complete=complete.volumes,
+)
+@click.option("--deep", is_flag=True, help="Run 'qemu-img check' on each image too.")
+def verify(volumes: tuple[str, ...], deep: bool) -> None:
+    """
+    Compare the records with the images.
+
+    Nothing is changed.
+
+    Exit code 0: all is well; 6: there are problems, each with what to do.
+    """
+    engine = session.engine(recover=False)
+    problems = engine.verify(tuple(engine.find_volume(volume) for volume in volumes), deep=deep)
+    if show.in_json():
+        show.raw(wire.document({"problems": problems}))
+    else:
+        show.line("\n".join(_told(problem) for problem in problems) or "no problems")
+    if problems:
+        raise click.exceptions.Exit(errors.Corrupt.exit_code)
+
+
+def _told(problem: "Problem") -> str:
+    return text.plain(f"{problem.kind}: {problem.message}: {problem.path} (of {problem.object}); {problem.repair}")
+
+
+@click.group(cls=settings.Noun)
+def config() -> None:
+    """Read and change what holds for the whole primary storage."""
+
+
+@config.command("depth-limit")
+@click.argument("number", type=int, required=False, metavar="[N]", help="The new limit, 2 to 119.")
+def depth_limit(number: int | None) -> None:
+    """
+    Print or set the depth limit.
+
+    It says how many layers a chain may have before the next snapshot is a full one. It holds at once, for all volumes
+    without a limit of their own; see 'snapengine tag --help' for that.
+    """
+    engine = session.engine()
+    storage = engine.storage if number is None else engine.set_depth_limit(number)
+    show.number("maxIncrementalSnapshotNum", storage.max_incremental_snapshot_num)

@@ -1,0 +1,100 @@
+"""How people read things: sizes, local times, one line for each value, columns."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from snapengine import units
+
+if TYPE_CHECKING:
+    from snapengine.inventory import Struct
+
+_SIZES = {"size", "actual_size", "virtual_size", "allocated", "free", "used", "trash", "bytes", "frees"}
+_DATES = {"create_date", "last_op_date", "started"}
+_SHORT = {"volume_uuid", "snapshot_uuid"}
+_LABELS = {
+    "actual_size": "allocated",
+    "create_date": "created",
+    "install_path": "path",
+    "is_shareable": "shareable",
+    "last_op_date": "changed",
+    "max_incremental_snapshot_num": "depth limit",
+    "primary_storage_install_path": "path",
+    "primary_storage_uuid": "primary storage",
+    "resource_type": "kind",
+    "resource_uuid": "object",
+    "vm_instance_uuid": "vm",
+}
+
+
+def plain(text: str) -> str:
+    """Return text on one line that does nothing to a terminal: what can't be printed is escaped as in Python."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def label(name: str) -> str:
+    """Return what people call a field."""
+    return _LABELS.get(name) or name.removesuffix("_uuid" if name in _SHORT else "").replace("_", " ")
+
+
+def value(name: str, content: object) -> str:
+    """Return the content of the field called name as people read it."""
+    if content is None or content == ():
+        return "-"
+    if isinstance(content, tuple):
+        return str(len(content))
+    if name in _DATES:
+        return _date(str(content))
+    if isinstance(content, bool):
+        return "yes" if content else "no"
+    if isinstance(content, int) and name in _SIZES:
+        return units.format_size(content)
+    return plain(str(content))
+
+
+def _date(content: str) -> str:
+    try:
+        return units.local_time(content)
+    except ValueError:  # a damaged record; people see what stands there
+        return plain(content)
+
+
+def fields(struct: "Struct") -> str:
+    """Return a struct as lines of label and value; what it does not have is left out."""
+    pairs = [(label(name), value(name, getattr(struct, name))) for name in struct.__struct_fields__]
+    return columns([(name, shown) for name, shown in pairs if shown != "-"])
+
+
+def rows(structs: Sequence["Struct"], names: Sequence[str], known: Mapping[str, str]) -> list[tuple[str, ...]]:
+    """Return the fields called names of each struct; the uuid of another object as known calls it, or shortened."""
+    columns = [[getattr(struct, name) for struct in structs] for name in names]
+    cells = (
+        _others(column, known) if name in _SHORT else _own(name, column)
+        for name, column in zip(names, columns, strict=True)
+    )
+    return list(zip(*cells, strict=True))
+
+
+def _own(name: str, column: Sequence[object]) -> list[str]:
+    return [value(name, content) for content in column]
+
+
+def _others(column: Sequence[object], known: Mapping[str, str]) -> list[str]:
+    return ["-" if uuid is None else plain(known.get(str(uuid), str(uuid)[:8])) for uuid in column]
+
+
+def columns(table: Sequence[Sequence[str]]) -> str:
+    """Return the rows of table, of which there is one at least, as lines with their cells aligned."""
+    *widths, _ = _widths(table)
+    line = "".join(f"{{:{width + 2}}}" for width in widths) + "{}"
+    return "\n".join(line.format(*row) for row in table)
+
+
+def width(table: Sequence[Sequence[str]]) -> int:
+    """Return how many characters wide table is when it is drawn with a frame."""
+    return sum(width + 3 for width in _widths(table)) + 1
+
+
+def _widths(table: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*table, strict=True)]

@@ -1,0 +1,81 @@
+"""snapengine trash: former active images, kept until they are purged."""
+
+import functools
+
+import click
+
+from snapengine.cli import complete, options, session, settings, show, text
+
+_COLUMNS = ("uuid", "kind", "volume_uuid", "snapshot_uuid", "size", "create_date")
+
+
+@click.group(cls=settings.Noun)
+def trash() -> None:
+    """List what reverts replaced, restore it, or purge it."""
+
+
+@trash.command("list")
+def list_() -> None:
+    """List the trash, oldest first."""
+    engine = session.engine()
+    show.many(engine.list_trash(), _COLUMNS, functools.partial(session.volume_names, engine))
+
+
+@trash.command()
+@click.argument("item", help="The trash item: its uuid or the start of it.", shell_complete=complete.trash_items)
+@click.option(
+    "--as-snapshot", is_flag=True, help="Make it a snapshot on the one it stands on; the volume stays as it is."
+)
+@click.option(
+    "--name", metavar="NAME", help="What to call that snapshot. Default: restored- and the item's first characters."
+)
+def restore(item: str, as_snapshot: bool, name: str | None) -> None:
+    """
+    Make a trash item the active image again.
+
+    The present one goes to the trash.
+    """
+    if name is not None and not as_snapshot:
+        raise click.UsageError("--name is for --as-snapshot: a volume keeps its name")
+    engine = session.engine()
+    found = engine.find_trash_item(item)
+    if as_snapshot:
+        show.one(engine.restore_trash_as_snapshot(found, f"restored-{found[:8]}" if name is None else name))
+    else:
+        engine.restore_trash(found)
+        show.nothing()
+
+
+@trash.command()
+@click.argument(
+    "items",
+    nargs=-1,
+    metavar="[ITEM]...",
+    help="Trash items: uuids or the start of them. Default: all.",
+    shell_complete=complete.trash_items,
+)
+@click.option("--older-than", type=settings.SPAN, metavar="TIME", help="Only what is older than 90s, 15m, 12h, 7d, 2w.")
+@click.option(
+    "--down-to",
+    type=settings.SIZE,
+    metavar="SIZE",
+    help="Only the oldest, until the trash takes SIZE or less: bytes, or 512M, 10G.",
+)
+@options.confirmed
+def purge(items: tuple[str, ...], older_than: int | None, down_to: int | None, yes: bool, dry_run: bool) -> None:
+    """
+    Remove trash items for good.
+
+    \b
+    snapengine trash purge --older-than 7d --yes
+    """
+    engine = session.engine(recover=not dry_run)
+    found = tuple(engine.find_trash_item(item) for item in items)
+    chosen = engine.select_trash(found, older_than=older_than, down_to=down_to)
+    if dry_run:
+        show.plan(engine.preview_purge(chosen))
+        return
+    if chosen:
+        size = text.value("size", sum(item.size for item in chosen))
+        session.confirm(f"{len(chosen)} trash item{'s'[: len(chosen) > 1]}, {size}, will be gone for good", yes)
+    show.many(engine.purge_trash(chosen), _COLUMNS, functools.partial(session.volume_names, engine))

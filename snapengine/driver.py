@@ -1,0 +1,120 @@
+"""
+One thin function for each thing that qemu-img does for us. Formats are always named, no image is probed.
+
+Images are named by absolute paths that the caller made or checked; an image that a tool may follow further is given
+as a chain of such paths, so that no name out of a header is ever followed.
+"""
+
+import json
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import msgspec
+
+from snapengine import command, errors
+from snapengine.command import Progress
+from snapengine.units import GIB
+
+DATA_MEMORY = 4 * GIB  # address space of a tool that moves guest data
+
+Format = Literal["raw", "qcow2", "vmdk", "vdi", "vhdx", "vpc"]
+
+
+class Check(msgspec.Struct, frozen=True):
+    """What `qemu-img check` found in one image."""
+
+    corruptions: int = 0
+    leaks: int = 0
+    check_errors: int = msgspec.field(default=0, name="check-errors")
+
+
+class _Info(msgspec.Struct, frozen=True):
+    virtual_size: int = msgspec.field(name="virtual-size")
+
+
+class _Measure(msgspec.Struct, frozen=True):
+    required: int
+
+
+Answer = TypeVar("Answer", Check, _Info, _Measure)
+
+
+def create(path: Path, size: int) -> None:
+    """Create an empty standalone qcow2 image of size virtual bytes at path, which must be new."""
+    command.run("qemu-img", "create", "-q", "-f", "qcow2", str(path), str(size), silent=True)
+
+
+def creating_overlay(path: Path, backing: str, size: int) -> AbstractContextManager[None]:
+    """
+    Create a qcow2 image at path over the image named backing in the same directory, while the block runs.
+
+    size is the virtual size in bytes. The backing file is not opened: the caller has read its header, so the cost
+    does not grow with the chain. path must be new; qemu-img would silently overwrite an image. The image is there
+    when the block has ended.
+    """
+    layers = ("-f", "qcow2", "-F", "qcow2", "-b", backing)
+    return command.running("qemu-img", "create", "-q", "-u", *layers, str(path), str(size))
+
+
+def add_bitmap(path: Path, name: str, granularity: int) -> None:
+    """Add an empty, recording dirty bitmap to the overlay at path; granularity in bytes, the backing stays closed."""
+    args = ("--add", "--enable", "-g", str(granularity), chain([path]), name)
+    command.run("qemu-img", "bitmap", *args, silent=True)
+
+
+def convert(source: Sequence[Path], fmt: Format, target: Path, progress: Progress | None = None) -> None:
+    """
+    Copy what a guest sees of the chain source (top image first) into a new standalone qcow2 image at target.
+
+    fmt is the format of the top image; what lies under it is qcow2. The data goes through the host's cache and is not
+    synced: the caller does that.
+    """
+    shown = ("-p",) if progress else ()
+    args = (*shown, "-t", "writeback", "-W", "-O", "qcow2", chain(source, fmt), str(target))
+    command.run("qemu-img", "convert", *args, timeout=None, memory=DATA_MEMORY, progress=progress, silent=True)
+
+
+def virtual_size(path: Path, fmt: Format) -> int:
+    """Return the size in bytes that a guest sees of the image at path; what stands under it stays closed."""
+    return _decode(command.run("qemu-img", "info", "--output", "json", chain([path], fmt)), _Info).virtual_size
+
+
+def required(source: Sequence[Path], fmt: Format) -> int:
+    """Return the bytes that a qcow2 copy of the chain source (top image first) will take at most."""
+    args = ("--output", "json", "-O", "qcow2", chain(source, fmt))
+    return _decode(command.run("qemu-img", "measure", *args, timeout=None), _Measure).required
+
+
+def check(path: Path, fmt: Format = "qcow2") -> Check:
+    """
+    Check the metadata of one image, its backing file left closed, even while a VM uses it.
+
+    Raises CommandFailed for an image that can't be opened; raw and vpc images have nothing to check.
+    """
+    if fmt in ("raw", "vpc"):
+        return Check()
+    args = ("--output", "json", "-U", chain([path], fmt))
+    return _decode(command.run("qemu-img", "check", *args, answers=(0, 2, 3), timeout=None, memory=DATA_MEMORY), Check)
+
+
+def chain(source: Sequence[Path], fmt: Format = "qcow2") -> str:
+    """
+    Return the name under which qemu-img opens exactly the images of source (top first) and nothing else.
+
+    QEMU's own locks stay off: the caller holds them, or the image is a frozen one.
+    """
+    node: dict[str, object] | None = None
+    for path in reversed(source):
+        kind = fmt if path is source[0] else "qcow2"
+        below = {"backing": node} if kind == "qcow2" else {}
+        node = {"driver": kind, "file": {"driver": "file", "filename": str(path), "locking": "off"}, **below}
+    return "json:" + json.dumps(node)
+
+
+def _decode(result: command.Result, kind: type[Answer]) -> Answer:
+    try:
+        return msgspec.json.decode(result.stdout, type=kind)
+    except msgspec.DecodeError as e:
+        raise errors.CommandFailed(command="qemu-img", status=result.status, stderr=result.stderr or str(e)) from e

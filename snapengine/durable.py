@@ -1,0 +1,167 @@
+"""
+The only module that syncs, renames, links or removes state.
+
+A name is durable once its directory was synced, and content once its file was: DESIGN, section 8, tells which of
+both the tools do themselves.
+"""
+
+import errno
+import os
+import shutil
+import stat
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from snapengine import errors, layout, units
+
+_ACL = "system.posix_acl_access"
+_ATTRIBUTES = {_ACL, "security.selinux"}
+
+
+@contextmanager
+def replacing(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
+    """
+    Open a file that takes path's place, whole and durably, when the block ends well.
+
+    When the block raises, path is as it was and nothing is left over.
+    """
+    new = path.with_name(layout.new(path.name, uuid.uuid4().hex))
+    try:
+        with _create(new, mode) as f:
+            yield f
+            f.flush()
+            os.fsync(f.fileno())
+        os.rename(new, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(new)
+        raise
+    sync_directory(path.parent)
+
+
+def write(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Write data to path, whole and durably: path holds the old content or all of data at every instant."""
+    with replacing(path, mode) as f:
+        f.write(data)
+
+
+def prepare(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Write data to a new file at path and sync it; its name is durable after the next sync_directory."""
+    with _create(path, mode) as f:
+        fill(f.fileno(), data)
+
+
+def fill(fd: int, data: bytes) -> None:
+    """Write data to a new open file and sync it; its name is durable after the next sync_directory."""
+    with open(fd, "wb", closefd=False) as f:
+        f.write(data)
+        f.flush()
+        os.fsync(fd)
+
+
+def reserve(path: Path) -> None:
+    """Make an empty file at path, which must be new, for a tool to write to; nobody else may read it yet."""
+    _create(path, 0o600).close()
+
+
+def remove_left_over(directory: Path) -> None:
+    """Remove what cut-off replacements left in directory; the caller holds the lock of those who write there."""
+    for name in os.listdir(directory):
+        if layout.is_new(name) and not (directory / name).is_dir():
+            unlink(directory / name)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Give source the name target, replacing it; durable after the next sync_directory."""
+    os.rename(source, target)
+
+
+def link(source: Path, target: Path) -> None:
+    """Give source a second name; FileExistsError where target is there. Durable after the next sync_directory."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as e:
+        if e.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
+            raise
+        why = f"can't link {source} to {target.name}: {e.strerror}"
+        raise errors.Denied(what=f"{why}; run as its owner or as root, on a file system with hard links") from e
+
+
+def unlink(path: Path) -> None:
+    """Remove path; that it is gone already is fine."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def make_directory(path: Path) -> None:
+    """Make path and its parents, each one's name durable; that it exists is fine."""
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    with suppress(FileExistsError):
+        os.mkdir(path, 0o755)
+        os.chmod(path, stat.S_IMODE(os.stat(path).st_mode) & ~0o022)  # what the umask or a default ACL would allow
+    sync_directory(path.parent)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory that an operation was still preparing, with all in it."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def require_room(directory: Path, size: int) -> None:
+    """Raise NoSpace when the file system of directory has less than size bytes free for us."""
+    found = os.statvfs(directory)
+    free = found.f_bavail * found.f_frsize
+    if size > free:
+        need, there = units.format_size(size), units.format_size(free)
+        raise errors.NoSpace(what=f"no room in {directory}: {need} may be needed, {there} are free; make room first")
+
+
+def copy_attributes(fd: int, path: Path) -> None:
+    """
+    Give path the owner, mode, ACL and security label of the open file fd.
+
+    Raises Denied where we may not, before anything was replaced: the VM's user could not open the new image.
+    """
+    old = os.fstat(fd)
+    try:
+        own = os.stat(path, follow_symlinks=False)
+        if (own.st_uid, own.st_gid) != (old.st_uid, old.st_gid):
+            os.chown(path, old.st_uid, old.st_gid, follow_symlinks=False)
+        if own.st_mode != old.st_mode:
+            os.chmod(path, stat.S_IMODE(old.st_mode))
+        wanted = set(os.listxattr(fd)) & _ATTRIBUTES
+        for name in wanted:
+            os.setxattr(path, name, os.getxattr(fd, name), follow_symlinks=False)
+        if _ACL not in wanted and _ACL in os.listxattr(path, follow_symlinks=False):  # its directory's default
+            os.removexattr(path, _ACL, follow_symlinks=False)
+    except PermissionError as e:
+        what = f"can't give the new image {path} the owner or label of the one it replaces; run as root or as its owner"
+        raise errors.Denied(what=what) from e
+
+
+def sync_file(path: Path) -> None:
+    """Make the content of path durable."""
+    _sync(path, os.O_RDONLY)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in the directory path durable."""
+    _sync(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    fd = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _create(path: Path, mode: int) -> IO[bytes]:
+    """Open a new file for writing; it must not exist."""
+    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode), "wb")

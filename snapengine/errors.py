@@ -1,0 +1,204 @@
+"""
+Every error that the engine raises.
+
+    Error
+    ├── Invalid          an argument is wrong                          exit 2   SYS.1007
+    │   └── Ambiguous    a name has several matches
+    ├── NotFound         no such object                                exit 3   SYS.1003
+    ├── Conflict         not in this state                             exit 4   SYS.1006
+    ├── Busy             locked, or open in a VM                       exit 5   SYS.1006
+    │   ├── Locked       another operation of the engine holds it
+    │   └── InUse        another process has the image open                     VOLUME.1000
+    ├── Corrupt          records and images disagree, a bad image      exit 6   SYS.1000
+    │   └── Refused      an image that no tool may be allowed to open
+    ├── NoSpace          disk, quota or limit                          exit 7   PS.1000
+    ├── Denied           the operating system says no                  exit 8   SYS.1000
+    └── CommandFailed    a tool failed                                 exit 8   SYS.1000
+
+A kind carries its exit code and its code of the contract (section 2); they are mapped nowhere else. Facts are
+attributes, the text is a template over them.
+"""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FunctionType
+from typing import ClassVar, TypeVar
+
+Kind = TypeVar("Kind")
+
+
+class Error(Exception):
+    """Root of all; facts become attributes, msg is formatted over them when the text is wanted."""
+
+    msg: ClassVar[str] = "internal error"
+    exit_code: ClassVar[int] = 1
+    code: ClassVar[str] = "SYS.1000"
+    description: ClassVar[str] = "An internal error happened in the system"
+
+    def __init__(self, **facts: object) -> None:
+        super().__init__()
+        self.__dict__.update(facts)
+
+    def __str__(self) -> str:
+        return self.msg.format(self=self)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), dict(self.__dict__))
+
+
+def _rebuild(kind: type[Error], facts: dict[str, object]) -> Error:
+    """Make the error again on the other side of a pickle: errors cross process borders."""
+    return kind(**facts)
+
+
+class Invalid(Error):
+    """An argument is wrong; nothing was looked at or changed."""
+
+    msg = "{self.what}"
+    exit_code = 2
+    code = "SYS.1007"
+    description = "One or more API argument is invalid"
+
+
+class Ambiguous(Invalid):
+    """A name, or the start of a uuid, matches several objects."""
+
+    msg = "{self.kind} {self.name!r} is ambiguous; it could be {self.matches}"
+
+
+class NotFound(Error):
+    """No such object."""
+
+    msg = "{self.kind} {self.name!r} was not found; {self.hint}"
+    exit_code = 3
+    code = "SYS.1003"
+    description = "The resource was not found"
+
+
+class NoStorage(NotFound):
+    """The root holds no primary storage."""
+
+    msg = "no primary storage at {self.root}; create one with 'snapengine init'"
+
+
+class Conflict(Error):
+    """The object is not in a state that allows the verb."""
+
+    msg = "{self.what}"
+    exit_code = 4
+    code = "SYS.1006"
+    description = "The operation is not allowed in the current state"
+
+
+class Busy(Error):
+    """Somebody else is working on the object; trying again later may succeed."""
+
+    msg = "{self.what}"
+    exit_code = 5
+    code = "SYS.1006"
+    description = "The resource is busy"
+
+
+class Locked(Busy):
+    """Another operation of the engine holds the lock."""
+
+    msg = "{self.what} is locked by {self.holder}; waited {self.seconds:g} s, try again or give a longer --wait"
+
+
+class InUse(Busy):
+    """Another process, usually a running VM, has the image open."""
+
+    msg = "volume {self.volume} is in use: {self.path} is open in {self.holder}; shut the VM down first"
+    code = "VOLUME.1000"
+    description = "The volume is in use"
+
+
+class Corrupt(Error):
+    """Records and images disagree, or one of them is damaged."""
+
+    what: str
+    msg = "{self.what}; run 'snapengine verify'"
+    exit_code = 6
+    description = "Records and images disagree"
+
+
+class Refused(Corrupt):
+    """An image is damaged or hostile: no tool was allowed to open it. check names the row of the inspector's table."""
+
+    msg = "refused image {self.path}: {self.why}"
+    description = "The image is damaged or hostile"
+
+
+class NoSpace(Error):
+    """Disk, quota or limit."""
+
+    msg = "{self.what}"
+    exit_code = 7
+    code = "PS.1000"
+    description = "Not enough room"
+
+
+class Denied(Error):
+    """The operating system refuses access; the message says which command mends it."""
+
+    msg = "{self.what}"
+    exit_code = 8
+    description = "Permission denied by the operating system"
+
+
+class CommandFailed(Error):
+    """A tool failed; command, exit status and its whole stderr are attributes."""
+
+    command: str
+    status: int
+    stderr: str
+    msg = "{self.command} failed with exit code {self.status}: {self.stderr}"
+    exit_code = 8
+    description = "A tool failed"
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise what the operating system says in the block as an error of the engine, where it means one."""
+    try:
+        yield
+    except OSError as e:
+        known = of_system(e)
+        if known is None:
+            raise
+        raise known from e
+
+
+def translating(kind: type[Kind]) -> type[Kind]:
+    """Let every public method of a class raise what the operating system says as translated() does."""
+    for name, member in [*vars(kind).items()]:
+        if name.startswith("_"):
+            continue
+        if isinstance(member, classmethod):
+            setattr(kind, name, classmethod(translated()(member.__func__)))
+        elif isinstance(member, property) and member.fget:
+            setattr(kind, name, property(translated()(member.fget)))
+        elif isinstance(member, FunctionType):
+            setattr(kind, name, translated()(member))
+    return kind
+
+
+def of_system(e: OSError) -> Error | None:
+    """Return what an error of the operating system means here; None when it is nothing that a user can mend."""
+    name = f": {e.filename}" if e.filename else ""
+    if e.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NoSpace(what=f"no room{name}; free some space and try again")
+    if e.errno in (errno.EACCES, errno.EPERM):
+        return Denied(what=f"permission denied{name}; run as the store's owner, or mend it with 'chown' or 'chmod'")
+    if e.errno == errno.EROFS:
+        return Denied(what=f"read-only file system{name}; mount it writable first")
+    if e.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        return Invalid(what=f"the path is too long, or its links run in a circle{name}; give another one")
+    if e.errno == errno.EIO:
+        return Denied(what=f"the disk reports an error{name}; look into the kernel's log")
+    if e.errno in (errno.EMFILE, errno.ENFILE):
+        return Denied(what="too many open files; raise the limit with 'ulimit -n'")
+    if e.errno == errno.ENOTDIR:
+        return Invalid(what=f"not a directory{name}; give another path")
+    return None

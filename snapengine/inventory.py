@@ -1,0 +1,217 @@
+"""
+The records, as typed structs, and their JSON: the contract's keys, camelCase, sorted, nulls left out.
+
+A struct without "Record" in its name is what the contract shows (section 1 and 3); its record is the same with what
+the file beside the image keeps in addition.
+"""
+
+import functools
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+
+from snapengine import errors
+
+SCHEMA_VERSION = 1
+MAX_RECORD = 4 * 2**20  # no record is larger; bounds what a damaged or hostile file can make us read
+
+_MONTH_AND_DAY = r"(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) ([1-9]|[12]\d|3[01])"
+_DATE = rf"^{_MONTH_AND_DAY}, [1-9]\d{{3}} ([1-9]|1[0-2]):[0-5]\d:[0-5]\d [AP]M\Z"
+
+Date = Annotated[str, msgspec.Meta(pattern=_DATE)]  # the contract's form; see units
+VolumeType = Literal["Root", "Data"]
+State = Literal["Enabled", "Disabled"]
+Status = Literal["Creating", "Ready", "Deleting", "Deleted"]
+
+
+class Struct(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What all records have in common: immutable, camelCase in JSON, None left out."""
+
+
+class BackupStorageRef(Struct, frozen=True, kw_only=True):
+    """Where a copy of a snapshot lies outside the primary storage (contract, section 1)."""
+
+    volume_snapshot_uuid: str
+    backup_storage_uuid: str
+    install_path: str
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """A snapshot's inventory (contract, section 1); size is the frozen file's allocated bytes."""
+
+    uuid: str
+    name: str
+    type: str
+    volume_uuid: str
+    tree_uuid: str
+    primary_storage_uuid: str
+    primary_storage_install_path: str
+    volume_type: VolumeType
+    format: str
+    latest: bool
+    size: int
+    state: State
+    status: Status
+    create_date: Date
+    last_op_date: Date
+    backup_storage_refs: tuple[BackupStorageRef, ...]
+    distance: int
+    description: str | None = None
+    parent_uuid: str | None = None
+    group_uuid: str | None = None
+
+
+class SnapshotRecord(Snapshot, frozen=True, kw_only=True):
+    """
+    The file beside a frozen image.
+
+    generation is the volume's from which on the snapshot exists: a reader leaves out what is ahead of the volume's
+    record, since its verb has not ended.
+    """
+
+    schema_version: int
+    generation: int
+    system_tags: tuple[str, ...] = ()
+    user_tags: tuple[str, ...] = ()
+
+
+class Tree(Struct, frozen=True, kw_only=True):
+    """A snapshot tree as its volume's record keeps it; latest is the parent of the next snapshot in this tree."""
+
+    uuid: str
+    latest: str
+    current: bool
+    create_date: Date
+    last_op_date: Date
+
+
+class Volume(Struct, frozen=True, kw_only=True):
+    """A volume's inventory (contract, section 3); size is virtual, actual_size allocated bytes."""
+
+    uuid: str
+    name: str
+    primary_storage_uuid: str
+    install_path: str
+    type: VolumeType
+    format: str
+    size: int
+    actual_size: int
+    state: State
+    status: Status
+    create_date: Date
+    last_op_date: Date
+    is_shareable: bool
+    description: str | None = None
+    vm_instance_uuid: str | None = None
+    device_id: int | None = None
+
+
+class VolumeRecord(Volume, frozen=True, kw_only=True):
+    """
+    The file beside the active image: the one home of the volume's trees.
+
+    generation grows with every change, so that a reader who takes no lock can tell that it must read again.
+    broken_bitmaps names the dirty bitmaps that a revert cut off: the next incremental backup must be a full one.
+    taken is the trash item of which the last operation made something else: its own record goes a moment after this one
+    came, and readers leave it out.
+    """
+
+    schema_version: int
+    generation: int
+    account: str
+    trees: tuple[Tree, ...] = ()
+    system_tags: tuple[str, ...] = ()
+    user_tags: tuple[str, ...] = ()
+    broken_bitmaps: tuple[str, ...] = ()
+    vm_name: str | None = None
+    channel: str | None = None
+    taken: str | None = None
+
+
+class TrashItem(Struct, frozen=True, kw_only=True):
+    """A former active image that a revert replaced; snapshot_uuid is what it stands on, size its allocated bytes."""
+
+    uuid: str
+    kind: Literal["ActiveImage"]
+    volume_uuid: str
+    size: int
+    create_date: Date
+    snapshot_uuid: str | None = None
+
+
+class TrashRecord(TrashItem, frozen=True, kw_only=True):
+    """The file beside a trash item's image; generation as for a snapshot."""
+
+    schema_version: int
+    generation: int
+
+
+class PrimaryStorage(Struct, frozen=True, kw_only=True):
+    """The store's own record; root is where it was last used (DESIGN, section 2: a moved store)."""
+
+    uuid: str
+    name: str
+    root: str
+    schema_version: int
+    create_date: Date
+    max_incremental_snapshot_num: int = 64
+
+
+class Account(Struct, frozen=True, kw_only=True):
+    """An account: its uuid stands in paths (acct-<uuid>), its name is for people."""
+
+    uuid: str
+    name: str
+    create_date: Date
+
+
+class Accounts(Struct, frozen=True, kw_only=True):
+    """accounts.json."""
+
+    schema_version: int
+    accounts: tuple[Account, ...]
+
+
+Record = TypeVar("Record", bound=Struct)
+
+
+def encode(record: Struct) -> bytes:
+    """Return record as JSON, keys sorted, for a file or an answer."""
+    return msgspec.json.encode(record, order="sorted")
+
+
+def decode(data: bytes, kind: type[Record], path: object) -> Record:
+    """
+    Return the record of kind that data holds.
+
+    Raises Corrupt, naming path, when data is no such record: cut off, of another kind, a wrong type, a newer schema.
+    """
+    try:
+        record: Record = _decoder(kind).decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise errors.Corrupt(what=f"record {path} is damaged: {e}") from e
+    if getattr(record, "schema_version", SCHEMA_VERSION) > SCHEMA_VERSION:
+        raise errors.Corrupt(what=f"record {path} was written by a newer snapengine; upgrade to read it")
+    return record
+
+
+def shown(record: Struct, kind: type[Record]) -> Record:
+    """Return record without what only its file keeps: kind is the struct that the contract shows of it."""
+    return msgspec.convert(record, kind, from_attributes=True)
+
+
+def is_whole(data: bytes) -> bool:
+    """Tell whether data is a whole JSON document: a file that a power cut cut off is not."""
+    try:
+        msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    except RecursionError:  # deeper than anything that we write and cut off
+        return True
+    return True
+
+
+@functools.cache
+def _decoder(kind: type[Record]) -> msgspec.json.Decoder[Record]:
+    """Return the decoder of kind: making one costs more than using it."""
+    return msgspec.json.Decoder(kind)

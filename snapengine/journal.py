@@ -1,0 +1,178 @@
+"""
+What is under way: one file an operation, `journal/<operation>.json`, there from before its first step to its end.
+
+An entry says enough for any later process to undo or finish the operation (operation.resume). Its file is locked by
+the process that works on it, so that recovery tells a dead operation from one that runs.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from snapengine import durable, errors, inventory, layout, lock, records
+
+
+class Rename(inventory.Struct, frozen=True, kw_only=True):
+    """Two bare names in an entry's directory."""
+
+    source: str
+    target: str
+
+
+class Entry(inventory.Struct, frozen=True, kw_only=True):
+    """
+    One operation. All names are bare names in directory, which is relative to the root.
+
+    commit   the one rename that decides; None: deciding was writing the entry, from then on it only goes forward
+    backing  what the commit's target stands on once that rename has happened, None for a standalone image
+    made     what the operation makes before its commit beside the commit's source, in this order
+    publish  renames that bring the prepared records to their names, after the commit
+    drop     names that go after the commit
+    reserved uuids that the operation gives to new objects
+    """
+
+    uuid: str
+    verb: str
+    volume_uuid: str
+    directory: str
+    pid: int
+    started: str
+    schema_version: int
+    commit: Rename | None = None
+    backing: str | None = None
+    made: tuple[str, ...] = ()
+    publish: tuple[Rename, ...] = ()
+    drop: tuple[str, ...] = ()
+    reserved: tuple[str, ...] = ()
+
+
+@contextmanager
+def begun(root: Path, entry: Entry) -> Iterator[None]:
+    """
+    Write entry durably and hold its lock for the block.
+
+    The block ends the entry by drop(); if it does not, the entry stays for recovery. When writing fails, nothing is
+    left: an entry that is cut off was never begun, so recovery removes it.
+    """
+    path = _path(root, entry.uuid)
+    fd = _claim(path)
+    try:
+        _fill(fd, path, entry)
+        yield
+    finally:
+        lock.release(fd)
+
+
+def _claim(path: Path) -> int:
+    """Return a new locked file at path; a recovery that saw it still empty and unlocked has removed it: again then."""
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        lock.hold(fd)
+        if lock.names(fd, path):
+            return fd
+        lock.release(fd)
+
+
+def _fill(fd: int, path: Path, entry: Entry) -> None:
+    try:
+        durable.fill(fd, inventory.encode(entry))
+        durable.sync_directory(path.parent)
+    except BaseException:
+        durable.unlink(path)
+        raise
+
+
+def drop(root: Path, operation: str) -> None:
+    """Remove the entry of an operation that has ended; it needs no sync, since doing the end again is harmless."""
+    durable.unlink(_path(root, operation))
+
+
+def entries(root: Path) -> tuple[Entry, ...]:
+    """
+    Return every entry, running or left over, oldest first; one that is cut off was never begun and is left out.
+
+    Raises Corrupt where one is whole but wrong: whoever works on a volume must not overlook it.
+    """
+    return _sorted(read(root, name) for name in operations(root))
+
+
+def readable(root: Path) -> tuple[Entry, ...]:
+    """Return the entries as entries() does, without those that are wrong: for whoever only looks."""
+    return _sorted(_readable(root, name) for name in operations(root))
+
+
+def _readable(root: Path, operation: str) -> Entry | None:
+    try:
+        return read(root, operation)
+    except errors.Corrupt:
+        return None
+
+
+def _sorted(found: Iterable[Entry | None]) -> tuple[Entry, ...]:
+    return tuple(sorted((entry for entry in found if entry is not None), key=lambda e: (e.started, e.uuid)))
+
+
+def operations(root: Path) -> list[str]:
+    """Return the uuids of all operations that have a file here."""
+    names = (name.removesuffix(".json") for name in os.listdir(root / layout.JOURNAL))
+    return [name for name in names if layout.is_uuid(name)]
+
+
+def read(root: Path, operation: str) -> Entry | None:
+    """
+    Return an operation's entry; None when it is gone, or cut off.
+
+    Raises Corrupt for one that is whole but wrong: nothing that it names may lie outside its own directory.
+    """
+    path = _path(root, operation)
+    try:
+        data = records.read_bytes(path)
+    except FileNotFoundError:
+        return None
+    if not inventory.is_whole(data):
+        return None
+    entry = inventory.decode(data, Entry, path)
+    if entry.uuid != operation or not _is_confined(root, entry):
+        raise errors.Corrupt(what=f"journal entry {path} names what is not its own; it was not written by snapengine")
+    return entry
+
+
+def _is_confined(root: Path, entry: Entry) -> bool:
+    """Tell whether an entry names nothing outside the directory of its volume, and removes nothing but trash."""
+    directory = root / entry.directory
+    inside = layout.is_own_directory(entry.directory) and os.path.realpath(directory) == str(directory)
+    own = directory.name != layout.SNAPSHOTS or directory.parent.name == f"vol-{entry.volume_uuid}"
+    fresh = all(rename.source == layout.new(rename.target, entry.uuid) for rename in entry.publish)
+    return inside and own and fresh and all(map(layout.is_bare, names(entry))) and all(map(layout.is_trash, entry.drop))
+
+
+def names(entry: Entry) -> list[str]:
+    """Return all that an entry names in its directory."""
+    renames = (*entry.publish, *([entry.commit] if entry.commit else []))
+    return [*entry.made, *entry.drop, *(name for r in renames for name in (r.source, r.target))]
+
+
+def is_running(root: Path, operation: str) -> bool:
+    """Tell whether a living process works on the operation."""
+    with adopted(root, operation) as ours:
+        return not ours and _path(root, operation).exists()
+
+
+@contextmanager
+def adopted(root: Path, operation: str) -> Iterator[bool]:
+    """Hold the lock of an entry that a dead process left; gives False when its process lives, or it is gone."""
+    path = _path(root, operation)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        yield lock.try_flock(fd) and lock.names(fd, path)
+    finally:
+        lock.release(fd)
+
+
+def _path(root: Path, operation: str) -> Path:
+    return root / layout.JOURNAL / layout.record(operation)

@@ -1,0 +1,107 @@
+"""
+Where everything lies below the primary storage's root (DESIGN, section 2). Pure: it makes names, it opens nothing.
+
+Whatever becomes part of a path is checked here first: uuids are 32 lower-case hex characters, nothing else passes.
+"""
+
+import re
+from pathlib import Path
+
+from snapengine import errors
+from snapengine.inventory import Volume, VolumeType
+
+STORAGE_RECORD = "primary-storage.json"
+ACCOUNTS_RECORD = "accounts.json"
+JOURNAL = "journal"
+LOCK = ".lock"
+SNAPSHOTS = "snapshots"
+TYPES: dict[VolumeType, str] = {"Root": "rootVolumes", "Data": "dataVolumes"}
+ADMIN = "36c27e8ff05c4780bf6d2fa65700f22e"  # the account that the published page's example path shows
+
+_UUID = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_OWN_DIRECTORY = re.compile(r"(root|data)Volumes/acct-[0-9a-f]{32}(/vol-[0-9a-f]{32}/snapshots)?", re.ASCII)
+_UUID_GIVEN = re.compile(r"[0-9a-f]{12}[1-5][0-9a-f]{3}[89ab][0-9a-f]{15}", re.ASCII)
+
+
+def is_uuid(text: str) -> bool:
+    """Tell whether text may stand in a path as a uuid."""
+    return _UUID.fullmatch(text) is not None
+
+
+def check_given_uuid(text: str) -> str:
+    """Return text, a uuid that the caller wants a new object to have; Invalid unless the contract's pattern fits."""
+    if _UUID_GIVEN.fullmatch(text) is None:
+        want = "give 32 lower-case hex characters of a version 1-5 uuid"
+        raise errors.Invalid(what=f"{text[:64]!r} is not a uuid: {want}")
+    return text
+
+
+def volume_directory(root: Path, kind: VolumeType, account: str, volume: str) -> Path:
+    """Return the directory of a volume, `rootVolumes/acct-<account>/vol-<volume>` for a root volume."""
+    return root / TYPES[kind] / f"acct-{account}" / f"vol-{volume}"
+
+
+def image(uuid: str) -> str:
+    """Return the bare name of the image of a snapshot, or of a volume's active image at its stable name."""
+    return f"{uuid}.qcow2"
+
+
+def record(uuid: str) -> str:
+    """Return the bare name of the inventory of a volume or snapshot."""
+    return f"{uuid}.json"
+
+
+def trash_image(item: str) -> str:
+    """Return the bare name of a trash item's image."""
+    return f"{item}.trash.qcow2"
+
+
+def trash_record(item: str) -> str:
+    """Return the bare name of a trash item's record."""
+    return f"{item}.trash.json"
+
+
+def new(name: str, operation: str) -> str:
+    """Return the bare name under which operation prepares what will become name."""
+    return f".{name}.{operation}.new"
+
+
+def is_new(name: str) -> bool:
+    """Tell whether a bare name was made by new()."""
+    return name.startswith(".") and name.endswith(".new")
+
+
+def active_name(volume: Volume) -> str:
+    """
+    Return the bare name of the volume's active image as its record says.
+
+    Raises Corrupt when the record's path is no name that the engine gives (`<volume>.qcow2` or `<volume>.<n>.qcow2`):
+    a record is never trusted with a path.
+    """
+    name = volume.install_path.rpartition("/")[2]
+    if re.fullmatch(rf"{volume.uuid}(\.\d+)?\.qcow2", name, re.ASCII) is None:
+        path = volume.install_path
+        raise errors.Corrupt(what=f"volume {volume.uuid} has the install path {path!r}, not one of its own")
+    return name
+
+
+def is_bare(name: str) -> bool:
+    """Tell whether name is a bare file name, which leads nowhere but into its own directory."""
+    return name not in ("", ".", "..") and "/" not in name and "\0" not in name
+
+
+def is_trash(name: str) -> bool:
+    """Tell whether a bare name is a trash item's image or record."""
+    uuid, _, rest = name.partition(".")
+    return is_uuid(uuid) and rest in ("trash.qcow2", "trash.json")
+
+
+def is_own_directory(below: str) -> bool:
+    """Tell whether below, relative to the root, is where an operation works: an account's or a volume's directory."""
+    return _OWN_DIRECTORY.fullmatch(below) is not None
+
+
+def uuid_of(name: str) -> str | None:
+    """Return the uuid of a snapshot's bare image name, None for any other name."""
+    uuid = name.removesuffix(".qcow2")
+    return uuid if uuid != name and is_uuid(uuid) else None

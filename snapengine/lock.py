@@ -1,0 +1,118 @@
+"""
+Locks between operations of the engine: flock on a file of the volume, the store, or a journal entry.
+
+A lock ends with the last process that holds its descriptor, and every tool inherits that (invariant 6): a dead engine
+never blocks, a tool that outlives it still does. Unlocking is explicit, since a tool of another thread may have
+inherited the descriptor too.
+"""
+
+import fcntl
+import os
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from snapengine import errors, layout
+
+DEFAULT_WAIT = 60.0
+
+
+@contextmanager
+def exclusive(directory: Path, verb: str, wait: float = DEFAULT_WAIT) -> Iterator[None]:
+    """
+    Hold the lock of the volume (or store) in directory for the block.
+
+    Waits for up to `wait` seconds, then raises Locked with the holder's pid and verb. Raises FileNotFoundError when
+    the directory is gone, also when it went while we waited.
+    """
+    with _held(directory, fcntl.LOCK_EX, verb, wait):
+        yield
+
+
+@contextmanager
+def shared(directory: Path, verb: str, wait: float = DEFAULT_WAIT) -> Iterator[None]:
+    """Hold the lock of the volume in directory together with others that only read images."""
+    with _held(directory, fcntl.LOCK_SH, verb, wait):
+        yield
+
+
+@contextmanager
+def _held(directory: Path, kind: int, verb: str, wait: float) -> Iterator[None]:
+    fd = _acquire(directory / layout.LOCK, kind, verb, time.monotonic() + wait, wait)
+    try:
+        yield
+    finally:
+        if kind == fcntl.LOCK_EX:
+            _unsign(fd)
+        release(fd)
+
+
+def _acquire(path: Path, kind: int, verb: str, deadline: float, wait: float) -> int:
+    """Return a locked descriptor of path, the file that has this name now and not one that had it before."""
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            _wait_for(fd, kind, path, deadline, wait)
+            if os.path.samestat(os.fstat(fd), os.stat(path)):
+                os.set_inheritable(fd, True)
+                if kind == fcntl.LOCK_EX:
+                    _sign(fd, verb)
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+
+
+def _sign(fd: int, verb: str) -> None:
+    """Note for who waits by whom the lock is held; a full disk, on which the trash can still be purged, has no room."""
+    with suppress(OSError):
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{verb} (pid {os.getpid()})".encode(), 0)
+
+
+def _unsign(fd: int) -> None:
+    """Take the note away: who shares the lock next writes none, and must not be taken for us."""
+    with suppress(OSError):
+        os.ftruncate(fd, 0)
+
+
+def _wait_for(fd: int, kind: int, path: Path, deadline: float, wait: float) -> None:
+    pause = 0.001
+    while not try_flock(fd, kind):
+        if time.monotonic() >= deadline:
+            holder = os.pread(fd, 256, 0).decode("utf-8", "replace") or "another operation"
+            raise errors.Locked(what=path.parent.name, holder=holder, seconds=wait)
+        time.sleep(pause * random.uniform(0.5, 1.5))
+        pause = min(pause * 1.3, 0.02)
+
+
+def try_flock(fd: int, kind: int = fcntl.LOCK_EX) -> bool:
+    """Take the flock of an open file without waiting; tell whether that worked."""
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def hold(fd: int) -> None:
+    """Take the flock of an open file, waiting for it; the tools that we start inherit it."""
+    os.set_inheritable(fd, True)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+
+
+def release(fd: int) -> None:
+    """Give back the flock of an open file, for every process that has inherited it, and close it."""
+    fcntl.flock(fd, fcntl.LOCK_UN)
+    os.close(fd)
+
+
+def names(fd: int, path: Path) -> bool:
+    """Tell whether path still is the name of the open file fd."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path, follow_symlinks=False))
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,123 @@
+"""
+Find the object that a person names: by uuid, name, VOLUME/SNAPSHOT, or the start of a uuid (CLI.md, section 1).
+
+An exact uuid wins over an exact name, that over VOLUME/SNAPSHOT, that over the start of a uuid. A volume with a damaged
+record does not keep the others from being found; an exact uuid finds that one too.
+"""
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import NamedTuple, Protocol
+
+from snapengine import errors, layout, records, store
+from snapengine.store import Store
+
+MIN_PREFIX = 4
+
+
+class Named(Protocol):
+    """What can be found: everything with a uuid and a name."""
+
+    @property
+    def uuid(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+
+
+class Place(NamedTuple):
+    """A snapshot as it is looked for: with its volume's uuid and name."""
+
+    uuid: str
+    name: str
+    volume: "Thing"
+
+
+class Thing(NamedTuple):
+    """Any object's uuid and name."""
+
+    uuid: str
+    name: str
+
+
+def volume(opened: Store, text: str) -> str:
+    """Return the uuid of the volume that text names; NotFound, or Ambiguous with all matches."""
+    if layout.is_uuid(text) and store.has_volume(opened.root, text):
+        return text
+    return _one(opened, "volume", text, _volumes(opened), ())
+
+
+def snapshot(opened: Store, text: str) -> str:
+    """Return the uuid of the snapshot that text names; NotFound, or Ambiguous with all matches."""
+    if layout.is_uuid(text) and store.has_snapshot(opened.root, text):
+        return text
+    places = _snapshots(opened)
+    return _one(opened, "snapshot", text, places, [p for p in places if _is_within(p, text)])
+
+
+def trash_item(opened: Store, text: str) -> str:
+    """Return the uuid of the trash item that text names, by its uuid or the start of it."""
+    if layout.is_uuid(text):
+        store.find_trash(opened.root, text)
+        return text
+    items = [Thing(item.uuid, "") for contents in store.every(opened.root) for item in contents.trash.values()]
+    return _one(opened, "trash item", text, items, ())
+
+
+def anything(opened: Store, text: str) -> str:
+    """Return the uuid of the volume or snapshot that text names."""
+    places = _snapshots(opened)
+    within = [p for p in places if _is_within(p, text)]
+    return _one(opened, "object", text, [*_volumes(opened), *places], within)
+
+
+def _volumes(opened: Store) -> list[Thing]:
+    return [Thing(record.uuid, record.name) for _, record in store.volumes(opened.root)]
+
+
+def _snapshots(opened: Store) -> list[Place]:
+    return [
+        Place(record.uuid, record.name, Thing(contents.volume.uuid, contents.volume.name))
+        for contents in store.every(opened.root)
+        for record in contents.snapshots.values()
+    ]
+
+
+def _is_within(place: Place, text: str) -> bool:
+    """Tell whether text is the place's VOLUME/SNAPSHOT; both names may hold slashes."""
+    volumes = (place.volume.name, place.volume.uuid)
+    snapshots = (place.name, place.uuid)
+    return any(text == f"{v}/{s}" for v in volumes for s in snapshots)
+
+
+def _one(opened: Store, kind: str, text: str, things: Sequence[Named], within: Iterable[Named]) -> str:
+    for found in (
+        [t for t in things if t.uuid == text],
+        [t for t in things if t.name and t.name == text],
+        list(within),
+        [t for t in things if len(text) >= MIN_PREFIX and t.uuid.startswith(text)],
+    ):
+        if len(found) == 1:
+            return found[0].uuid
+        if found:
+            matches = ", ".join(f"{t.uuid} ({t.name})" if t.name else t.uuid for t in found)
+            raise errors.Ambiguous(kind=kind, name=text, matches=matches)
+    _check_damaged(opened, kind, text)
+    raise errors.NotFound(kind=kind, name=text, hint=f"'snapengine {_LISTS[kind]}' shows those that are")
+
+
+def _check_damaged(opened: Store, kind: str, text: str) -> None:
+    """Raise Corrupt where a volume has records that can't be read: it may be the one that text means."""
+    for directory in store.directories(opened.root):
+        with suppress(errors.NotFound):
+            try:
+                records.contents(directory)
+            except errors.Corrupt as e:
+                raise errors.Corrupt(what=f"{kind} '{text}' was not found, but not all could be read: {e.what}") from e
+
+
+_LISTS = {
+    "volume": "volume list",
+    "snapshot": "snapshot list",
+    "trash item": "trash list",
+    "object": "snapshot list",
+}

@@ -1,0 +1,194 @@
+"""
+Run a plan under the journal, with the volume's lock held and every VM kept out.
+
+    step                                        a crash after it leaves        recovery
+    entry in the journal                        the entry                      drops it
+    the new image under a temporary name        an unused image                removes it
+    what else the plan makes: links, records    names nobody knows             removes them, then the image
+    all of it synced, then THE RENAME           the new state                  finishes
+    records to their names, leftovers removed   some records are the old ones  finishes
+    entry dropped                               nothing
+
+How recovery tells on which side of the rename a crash was stands in resume.py.
+"""
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+
+import msgspec
+
+from snapengine import (
+    chain,
+    durable,
+    errors,
+    imagelock,
+    inventory,
+    journal,
+    layout,
+    lock,
+    plan,
+    records,
+    resume,
+    store,
+    tables,
+)
+from snapengine.hold import Held, Image
+from snapengine.inventory import SnapshotRecord, TrashRecord, VolumeRecord
+from snapengine.journal import Entry
+from snapengine.plan import Plan
+from snapengine.store import Store
+
+Making = Callable[[Path], AbstractContextManager[Plan]]
+
+
+def former(work: Held, old: Image) -> TrashRecord | None:
+    """Return the trash item that will keep the active image old, None when that holds no cluster of its own."""
+    if not tables.has_clusters(old.fd, old.layer.header, path=old.layer.path):
+        return None
+    return plan.trash_item(work.place, work.volume, uuid.uuid4().hex, old.layer.allocated)
+
+
+def tip(work: Held, target: SnapshotRecord | None) -> SnapshotRecord | None:
+    """Return what is the latest of target's tree before target becomes it; None when it is target, or there is none."""
+    if target is None:
+        return None
+    found = [t.latest for t in work.volume.trees if t.uuid == target.tree_uuid and t.latest != target.uuid]
+    return records.named_snapshot(work.directory, found[0]) if found else None
+
+
+def bitmaps(image: Image) -> tuple[str, ...]:
+    """Return the names of the active dirty bitmaps of an image; they end with it."""
+    return tuple(b.name for b in tables.active_bitmaps(image.fd, image.layer.header, path=image.layer.path))
+
+
+def keep_former(work: Held, item: TrashRecord | None) -> None:
+    """Give the active image the second name under which item keeps it; without an item, do nothing."""
+    if item is not None:
+        durable.link(work.active, work.directory / layout.trash_image(item.uuid))
+
+
+def rewrite(work: Held, record: VolumeRecord) -> VolumeRecord:
+    """
+    Replace the volume's record and return it, its generation and date moved on.
+
+    One durable replacement: a crash leaves the old record or the new one.
+    """
+    stamp = {"generation": work.volume.generation + 1, "last_op_date": work.place.now}
+    new = msgspec.structs.replace(record, **stamp)
+    durable.write(work.directory / layout.record(new.uuid), inventory.encode(new))
+    return new
+
+
+def over_active(work: Held, entry: Entry, old: Image, making: Making, given: str | None = None) -> None:
+    """
+    Run a plan, whose entry this is and whose commit replaces the active image old.
+
+    making is called with the path of the image that takes over and gives the plan: in its block a tool may still be at
+    work on that image, at its end the image is there, and all else that the plan makes but the records. The image gets
+    the owner, mode, ACL and label of old, and no VM can write to either until the end. given is the uuid that the
+    caller wants a new object to have: Invalid where it is in use. When this raises, the volume is as it was, or, after
+    the commit, recovery finishes.
+    """
+    assert entry.commit is not None
+    new = work.directory / entry.commit.source
+    with _begun(work.store.root, entry, given):
+        if layout.is_new(new.name):
+            durable.reserve(new)  # resume.py goes by its name, and the tool may be slower than we are with the records
+        with making(new) as made:
+            _prepare(work.directory, made)
+        durable.copy_attributes(old.fd, new)
+        with imagelock.held(new, work.volume.uuid) as fd:
+            chain.opened(fd, new, chain.expected(entry.backing))  # what the tool made, not what it said
+            durable.sync_directory(work.directory)
+            with imagelock.lease(old.fd, work.active, work.volume.uuid):
+                _check_unchanged(old.layer)
+                durable.rename(new, work.active)
+            durable.sync_directory(work.directory)
+            resume.finish(work.store.root, entry)
+
+
+def _check_unchanged(layer: chain.Layer) -> None:
+    if not chain.is_unchanged(layer):
+        raise errors.Busy(what=f"{layer.path} was written to while we worked; something uses it without QEMU's locks")
+
+
+def freeze(work: Held, made: Plan, image: Image) -> None:
+    """Run a plan whose commit gives image, which nobody may have open, the name of a snapshot; guarantees as above."""
+    assert made.entry.commit is not None
+    with _begun(work.store.root, made.entry, None):
+        _prepare(work.directory, made)
+        durable.sync_directory(work.directory)
+        with imagelock.lease(image.fd, image.layer.path, work.volume.uuid):
+            _check_unchanged(image.layer)
+            durable.rename(image.layer.path, work.directory / made.entry.commit.target)
+        durable.sync_directory(work.directory)
+        resume.finish(work.store.root, made.entry)
+
+
+def forward(work: Held, made: Plan) -> None:
+    """Run a plan without a commit: writing its entry decides, and from then on it only goes forward."""
+    with _begun(work.store.root, made.entry, None):
+        resume.finish(work.store.root, made.entry)
+
+
+def appear(opened: Store, made: Plan, steps: Callable[[Path], None], given: str | None = None) -> None:
+    """
+    Run a plan that prepares a directory by steps, called with its path, and gives it its name by the commit.
+
+    When this raises, nothing is there.
+    """
+    assert made.entry.commit is not None
+    directory = opened.root / made.entry.directory
+    source, target = directory / made.entry.commit.source, directory / made.entry.commit.target
+    with _begun(opened.root, made.entry, given):
+        durable.make_directory(source)
+        steps(source)
+        durable.rename(source, target)
+        resume.finish(opened.root, made.entry)
+
+
+@contextmanager
+def _begun(root: Path, entry: Entry, given: str | None) -> Iterator[None]:
+    """
+    Hold entry in the journal for the block, which ends it; when the block fails, undo it, or finish what was committed.
+
+    A given uuid is looked for and reserved under the store's short lock. The first error is the one that counts; what
+    the system says becomes an error of the engine.
+    """
+    directory = root / entry.directory
+    if os.path.realpath(directory) != str(directory):
+        raise errors.Denied(what=f"{directory} leads over a symbolic link; a store's directories must be real ones")
+    with errors.translated(), ExitStack() as stack:
+        if given is None:
+            stack.enter_context(journal.begun(root, entry))
+        else:
+            with lock.exclusive(root, entry.verb):
+                _check_unused(root, given)
+                stack.enter_context(journal.begun(root, entry))
+        try:
+            yield
+        except BaseException as e:
+            if not _resumed(root, entry) or not isinstance(e, Exception):
+                raise
+
+
+def _resumed(root: Path, entry: Entry) -> bool:
+    """Undo or finish an operation that failed; tell whether it was finished, so that there is no error to tell."""
+    try:
+        return resume.resume(root, entry)
+    except (OSError, errors.Error):
+        return False
+
+
+def _check_unused(root: Path, given: str) -> None:
+    reserved = any(given in entry.reserved for entry in journal.entries(root))
+    if reserved or store.is_known(root, given):
+        raise errors.Invalid(what=f"the uuid {given} is in use; give another one or none")
+
+
+def _prepare(directory: Path, made: Plan) -> None:
+    for name, record in made.records.items():
+        durable.prepare(directory / name, inventory.encode(record))

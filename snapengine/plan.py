@@ -1,0 +1,249 @@
+"""
+What a verb will do, as a journal entry and the records that it prepares. Pure: every shape is a table in its tests.
+
+All records are written whole under temporary names before the commit point, and take their names after it, the
+volume's own in the order given here: readers see the verb's outcome from the moment its record has its name.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from snapengine import inventory, journal, layout, tree
+from snapengine.inventory import SnapshotRecord, Struct, TrashRecord, VolumeRecord
+from snapengine.journal import Entry, Rename
+
+replace = msgspec.structs.replace
+
+
+class Place(NamedTuple):
+    """
+    Who works where: the operation's uuid, verb and process, its directory below the root, when it began.
+
+    A tree that the operation opens gets the operation's uuid, which nothing else has.
+    """
+
+    operation: str
+    verb: str
+    directory: str
+    now: str
+    pid: int
+
+
+class Plan(NamedTuple):
+    """A journal entry and, by the temporary name of each, the records that the operation prepares."""
+
+    entry: Entry
+    records: Mapping[str, Struct]
+
+
+class Parts(NamedTuple):
+    """
+    A snapshot that is about to be made: what the caller asked for and what its image says.
+
+    allocated is what the snapshot's file takes, size what a guest sees of it, in bytes.
+    """
+
+    uuid: str
+    name: str
+    description: str | None
+    system_tags: tuple[str, ...]
+    user_tags: tuple[str, ...]
+    primary_storage: str
+    image: str
+    allocated: int
+    size: int
+
+
+def create_snapshot(
+    place: Place, volume: VolumeRecord, parent: SnapshotRecord | None, limit: int, parts: Parts
+) -> Plan:
+    """
+    Plan a snapshot of volume, whose active image stands on parent.
+
+    Where parent's distance has reached limit, the snapshot is a full one: the origin of a new current tree, made from
+    a copy of what the guest sees instead of the active image itself (is_full tells).
+    """
+    full = is_full(parent, limit)
+    above = None if parent is None or full else parent
+    record = _snapshot(place, volume, above, above.tree_uuid if above else place.operation, parts)
+    trees = tree.grown(volume.trees, record.tree_uuid, record.uuid, place.now)
+    changed = _next(place, volume, trees=trees, size=parts.size)
+    old_parent = [(layout.record(parent.uuid), replace(parent, latest=False))] if parent and not full else []
+    records = [(layout.record(record.uuid), record), (layout.record(volume.uuid), changed), *old_parent]
+    image = layout.image(record.uuid)
+    return _over_active(place, volume, image, records, made=(image,), reserved=(record.uuid,))
+
+
+def is_full(parent: SnapshotRecord | None, limit: int) -> bool:
+    """Tell whether the next snapshot after parent must be a full one."""
+    return parent is not None and parent.distance >= limit
+
+
+def _snapshot(
+    place: Place, volume: VolumeRecord, parent: SnapshotRecord | None, tree_of: str, parts: Parts
+) -> SnapshotRecord:
+    return SnapshotRecord(
+        uuid=parts.uuid,
+        name=parts.name,
+        description=parts.description,
+        type="Hypervisor",
+        volume_uuid=volume.uuid,
+        tree_uuid=tree_of,
+        parent_uuid=parent.uuid if parent else None,
+        primary_storage_uuid=parts.primary_storage,
+        primary_storage_install_path=parts.image,
+        volume_type=volume.type,
+        format="qcow2",
+        latest=True,
+        size=parts.allocated,
+        state="Enabled",
+        status="Ready",
+        create_date=place.now,
+        last_op_date=place.now,
+        backup_storage_refs=(),
+        distance=parent.distance + 1 if parent else 1,
+        schema_version=inventory.SCHEMA_VERSION,
+        generation=volume.generation + 1,
+        system_tags=parts.system_tags,
+        user_tags=parts.user_tags,
+    )
+
+
+def revert(
+    place: Place, volume: VolumeRecord, target: SnapshotRecord, tip: SnapshotRecord | None, item: TrashRecord | None,
+    size: int, bitmaps: tuple[str, ...],
+) -> Plan:  # fmt: skip
+    """
+    Plan that volume's active image becomes an empty overlay of target, size bytes large.
+
+    tip is the latest of target's tree until then, None when that is target itself. item is the trash item that keeps
+    the active image, None where that holds nothing of its own. bitmaps are the dirty bitmaps that end with it.
+    """
+    trees = tree.grown(volume.trees, target.tree_uuid, target.uuid, place.now)
+    changed = _next(place, volume, trees=trees, size=size, broken_bitmaps=_broken(volume, bitmaps))
+    kept, made = _kept([(layout.record(volume.uuid), changed), *_moved(tip, target)], item)
+    return _over_active(place, volume, layout.image(target.uuid), kept, made, reserved=(item.uuid,) if item else ())
+
+
+def trash_item(place: Place, volume: VolumeRecord, item: str, size: int) -> TrashRecord:
+    """Return the record of the trash item that keeps volume's active image, size allocated bytes large."""
+    return TrashRecord(
+        uuid=item,
+        kind="ActiveImage",
+        volume_uuid=volume.uuid,
+        snapshot_uuid=tree.latest(volume),
+        size=size,
+        create_date=place.now,
+        schema_version=inventory.SCHEMA_VERSION,
+        generation=volume.generation + 1,
+    )
+
+
+def restore(
+    place: Place, volume: VolumeRecord, restored: TrashRecord, base: SnapshotRecord | None, tip: SnapshotRecord | None,
+    item: TrashRecord | None, size: int, bitmaps: tuple[str, ...],
+) -> Plan:  # fmt: skip
+    """Plan that the trash item restored, standing on base, becomes the active image; the rest is as for revert."""
+    if base is None:
+        trees = tree.detached(volume.trees, place.now)
+    else:
+        trees = tree.grown(volume.trees, base.tree_uuid, base.uuid, place.now)
+    broken = _broken(volume, bitmaps)
+    changed = _next(place, volume, trees=trees, size=size, taken=restored.uuid, broken_bitmaps=broken)
+    rename = Rename(source=layout.trash_image(restored.uuid), target=layout.active_name(volume))
+    backing = layout.image(base.uuid) if base else None
+    kept, made = _kept([(layout.record(volume.uuid), changed), *_moved(tip, base)], item)
+    drop = (layout.trash_record(restored.uuid),)
+    return _plan(place, volume, rename, backing, kept, made, drop=drop, reserved=(item.uuid,) if item else ())
+
+
+def branch(place: Place, volume: VolumeRecord, item: TrashRecord, base: SnapshotRecord | None, parts: Parts) -> Plan:
+    """Plan that a trash item becomes a snapshot on base, or the origin of a tree of its own; the volume stays."""
+    record = _snapshot(place, volume, base, base.tree_uuid if base else place.operation, parts)
+    if base is None:
+        trees = tree.added(volume.trees, record.tree_uuid, record.uuid, place.now)
+    else:
+        record, trees = replace(record, latest=False), volume.trees
+    records: list[tuple[str, Struct]] = [
+        (layout.record(record.uuid), record),
+        (layout.record(volume.uuid), _next(place, volume, trees=trees, taken=item.uuid)),
+    ]
+    rename = Rename(source=layout.trash_image(item.uuid), target=layout.image(record.uuid))
+    backing = layout.image(base.uuid) if base else None
+    drop = (layout.trash_record(item.uuid),)
+    return _plan(place, volume, rename, backing, records, (), drop=drop, reserved=(record.uuid,))
+
+
+def purge(place: Place, volume: VolumeRecord, items: Sequence[str]) -> Plan:
+    """Plan that trash items go for good: writing the entry decides, from then on it only goes forward."""
+    drop = tuple(name for item in items for name in (layout.trash_image(item), layout.trash_record(item)))
+    return Plan(_entry(place, volume.uuid, drop=drop), {})
+
+
+def new_volume(place: Place, volume: VolumeRecord) -> Plan:
+    """Plan that a volume, prepared in a directory beside its own, appears by one rename of that directory."""
+    target = f"vol-{volume.uuid}"
+    rename = Rename(source=layout.new(target, place.operation), target=target)
+    entry = _entry(place, volume.uuid, commit=rename, reserved=(volume.uuid,))
+    return Plan(entry, {})
+
+
+def _moved(tip: SnapshotRecord | None, target: SnapshotRecord | None) -> list[tuple[str, Struct]]:
+    """Return the records of the snapshots whose copy of `latest` changes when the active image comes to target."""
+    old: list[tuple[str, Struct]] = [(layout.record(tip.uuid), replace(tip, latest=False))] if tip else []
+    return [*old, (layout.record(target.uuid), replace(target, latest=True))] if target else old
+
+
+def _broken(volume: VolumeRecord, bitmaps: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*volume.broken_bitmaps, *bitmaps)))
+
+
+def _kept(
+    records: list[tuple[str, Struct]], item: TrashRecord | None
+) -> tuple[list[tuple[str, Struct]], tuple[str, ...]]:
+    """Return the records with the one of the trash item first, and the names that are made for it."""
+    if item is None:
+        return records, ()
+    return [(layout.trash_record(item.uuid), item), *records], (layout.trash_image(item.uuid),)
+
+
+def _next(place: Place, volume: VolumeRecord, **changes: object) -> VolumeRecord:
+    """Return volume's record after the operation; its generation tells readers that something changed."""
+    return replace(volume, **{"taken": None, **changes}, generation=volume.generation + 1, last_op_date=place.now)
+
+
+def _over_active(
+    place: Place, volume: VolumeRecord, backing: str, records: Sequence[tuple[str, Struct]], made: tuple[str, ...],
+    reserved: tuple[str, ...],
+) -> Plan:  # fmt: skip
+    """Return the plan whose commit is the rename of a new overlay on backing over the active image."""
+    active = layout.active_name(volume)
+    rename = Rename(source=layout.new(active, place.operation), target=active)
+    return _plan(place, volume, rename, backing, records, made, reserved=reserved)
+
+
+def _plan(
+    place: Place, volume: VolumeRecord, commit: Rename, backing: str | None, records: Sequence[tuple[str, Struct]],
+    made: tuple[str, ...], **rest: tuple[str, ...],
+) -> Plan:  # fmt: skip
+    prepared = {layout.new(name, place.operation): record for name, record in records}
+    publish = tuple(Rename(source=layout.new(name, place.operation), target=name) for name, _ in records)
+    names = (*made, *prepared)
+    return Plan(
+        _entry(place, volume.uuid, commit=commit, backing=backing, made=names, publish=publish, **rest), prepared
+    )
+
+
+def _entry(place: Place, volume: str, **rest: object) -> Entry:
+    return journal.Entry(
+        uuid=place.operation,
+        verb=place.verb,
+        volume_uuid=volume,
+        directory=place.directory,
+        pid=place.pid,
+        started=place.now,
+        schema_version=inventory.SCHEMA_VERSION,
+        **rest,  # type: ignore[arg-type]
+    )

@@ -1,0 +1,157 @@
+"""
+Read the records of one volume.
+
+Readers take no lock. A volume's records are read again when its generation moved meanwhile, so that what is returned
+is the state before or after a concurrent verb and never a mix.
+"""
+
+import errno
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from snapengine import errors, inventory, layout, tree
+from snapengine.inventory import Record, SnapshotRecord, TrashRecord, VolumeRecord
+
+ATTEMPTS = 100  # a reader loses this often only against writers without a pause
+_USUAL = 2**16  # bytes; to make room for the largest record would cost more than to read a usual one
+
+
+class Contents(NamedTuple):
+    """All records of one volume at one moment; directory is where its images and records lie."""
+
+    directory: Path
+    volume: VolumeRecord
+    snapshots: Mapping[str, SnapshotRecord]
+    trash: Mapping[str, TrashRecord]
+
+
+def read(path: Path | str, kind: type[Record]) -> Record:
+    """Return the record of kind at path; FileNotFoundError without one, Corrupt for a damaged one."""
+    return inventory.decode(read_bytes(path), kind, path)
+
+
+def read_bytes(path: Path | str) -> bytes:
+    """Return what the record's file at path holds; Corrupt for what is no regular file, or too large for a record."""
+    try:
+        data = _bytes(path)
+    except OSError as e:
+        if e.errno != errno.EISDIR and not os.path.islink(path):
+            raise
+        raise errors.Corrupt(what=f"record {path} is no regular file") from e
+    if len(data) > inventory.MAX_RECORD:
+        raise errors.Corrupt(what=f"record {path} is larger than any that snapengine writes")
+    return data
+
+
+def _bytes(path: Path | str) -> bytes:
+    """Return the start of the file at path, a byte more than a record may have; os.open is half the cost of open()."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        data = os.read(fd, _USUAL)
+        return data + os.read(fd, inventory.MAX_RECORD + 1 - _USUAL) if len(data) == _USUAL else data
+    finally:
+        os.close(fd)
+
+
+def read_volume(directory: Path) -> VolumeRecord:
+    """
+    Return the record of the volume in directory, its path as it is now; NotFound when it went, Corrupt when damaged.
+
+    A store may have been moved, and no path in a record is trusted.
+    """
+    return placed(stored_volume(directory), directory)
+
+
+def stored_volume(directory: Path) -> VolumeRecord:
+    """Return the record of the volume in directory as it was written; errors as for read_volume."""
+    volume = directory.parent.name.removeprefix("vol-")
+    path = directory / layout.record(volume)
+    try:
+        record = read(path, VolumeRecord)
+    except FileNotFoundError as e:
+        if directory.is_dir():
+            raise errors.Corrupt(what=f"the record {path} of volume {volume} is missing") from e
+        raise errors.NotFound(kind="volume", name=volume, hint="'snapengine volume list' shows those that are") from e
+    if record.uuid != volume:
+        raise errors.Corrupt(what=f"record {path} is of another volume, {record.uuid}")
+    return record
+
+
+def placed(record: VolumeRecord, directory: Path) -> VolumeRecord:
+    """Return record with the path that its image has now; record itself when it says just that."""
+    path = f"{directory}/{layout.active_name(record)}"
+    return record if record.install_path == path else msgspec.structs.replace(record, install_path=path)
+
+
+def read_snapshot(directory: Path, snapshot: str) -> SnapshotRecord:
+    """Return the record of a snapshot in directory, its path as it is now; NotFound without one."""
+    path = f"{directory}/{snapshot}.json"
+    try:
+        record = read(path, SnapshotRecord)
+    except FileNotFoundError as e:
+        raise errors.NotFound(
+            kind="snapshot", name=snapshot, hint="'snapengine snapshot list' shows those that are"
+        ) from e
+    if record.uuid != snapshot or f"vol-{record.volume_uuid}" != directory.parent.name:
+        raise errors.Corrupt(what=f"record {path} is of another snapshot or volume")
+    image = f"{directory}/{snapshot}.qcow2"
+    if record.primary_storage_install_path == image:
+        return record
+    return msgspec.structs.replace(record, primary_storage_install_path=image)
+
+
+def named_snapshot(directory: Path, snapshot: str) -> SnapshotRecord:
+    """Return the record of a snapshot that another record names; Corrupt without one, since nobody asked for it."""
+    try:
+        return read_snapshot(directory, snapshot)
+    except errors.NotFound as e:
+        raise errors.Corrupt(what=f"a record in {directory} names snapshot {snapshot}, which has no record") from e
+
+
+def read_trash(directory: Path, item: str) -> TrashRecord:
+    """Return the record of a trash item in directory; NotFound without one."""
+    path = directory / layout.trash_record(item)
+    try:
+        record = read(path, TrashRecord)
+    except FileNotFoundError as e:
+        raise errors.NotFound(kind="trash item", name=item, hint="'snapengine trash list' shows those that are") from e
+    if record.uuid != item or f"vol-{record.volume_uuid}" != directory.parent.name:
+        raise errors.Corrupt(what=f"record {path} is of another trash item or volume")
+    return record
+
+
+def contents(directory: Path) -> Contents:
+    """Return all records of the volume in directory, as of one moment; NotFound when the volume went meanwhile."""
+    for _ in range(ATTEMPTS):
+        before = read_volume(directory)
+        try:
+            found = _read_all(directory, before)
+        except errors.NotFound:
+            continue  # a record went between the listing and the reading: a verb is at work
+        except errors.Corrupt:
+            if read_volume(directory).generation == before.generation:
+                raise
+            continue
+        if read_volume(directory).generation == before.generation:
+            return found
+    raise errors.Busy(what=f"volume {directory.parent.name.removeprefix('vol-')} changes all the time; try again later")
+
+
+def _read_all(directory: Path, volume: VolumeRecord) -> Contents:
+    names, items = record_names(directory)
+    snapshots = [read_snapshot(directory, name) for name in names if name != volume.uuid]
+    trash = [read_trash(directory, name) for name in items]
+    records = {r.uuid: r for r in snapshots if r.generation <= volume.generation}
+    kept = {r.uuid: r for r in trash if r.generation <= volume.generation and r.uuid != volume.taken}
+    return Contents(directory, volume, tree.fresh(volume, records), kept)
+
+
+def record_names(directory: Path) -> tuple[list[str], list[str]]:
+    """Return the uuids of all records in directory: those of the volume and its snapshots, and those of trash items."""
+    names = [name.removesuffix(".json") for name in os.listdir(directory) if name.endswith(".json")]
+    trash = [name.removesuffix(".trash") for name in names if name.endswith(".trash")]
+    return [n for n in names if layout.is_uuid(n)], [n for n in trash if layout.is_uuid(n)]

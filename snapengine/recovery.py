@@ -1,0 +1,79 @@
+"""Put right what a crash left, when a store is opened for work: DESIGN, section 4, "Recovery"."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from snapengine import durable, errors, inventory, journal, layout, lock, resume
+from snapengine.journal import Entry
+
+
+class Recovered(inventory.Struct, frozen=True, kw_only=True):
+    """One unfinished operation; outcome says what became of it, in words for people."""
+
+    operation: str
+    verb: str
+    volume_uuid: str
+    started: str
+    outcome: str
+
+
+def recover(root: Path) -> tuple[Recovered, ...]:
+    """
+    Undo or finish every operation whose process died, unless somebody works on its volume just now.
+
+    Never waits. What it can't put right, a bad image in the way, say, it leaves and tells.
+    """
+    _tidy(root)
+    found = (_recover(root, name) for name in journal.operations(root))
+    return tuple(sorted((r for r in found if r is not None), key=lambda r: r.started))
+
+
+def _tidy(root: Path) -> None:
+    """Remove what a cut-off replacement of the store's own records left; in a volume the next verb on it does so."""
+    if any(map(layout.is_new, os.listdir(root))):
+        with suppress(errors.Locked, OSError), lock.exclusive(root, "recover", 0):
+            durable.remove_left_over(root)
+
+
+def _recover(root: Path, name: str) -> Recovered | None:
+    with journal.adopted(root, name) as ours:
+        if not ours:
+            return None
+        try:
+            entry = journal.read(root, name)
+        except errors.Corrupt:
+            return None  # the next verb, and verify, say so; whoever only looks is not stopped
+        if entry is None:
+            journal.drop(root, name)
+            return None
+        return _said(root, entry)
+
+
+def _said(root: Path, entry: Entry) -> Recovered:
+    try:
+        outcome = _resumed(root, entry)
+    except FileNotFoundError:
+        outcome = "left as it is: its volume is gone, or its disk is not mounted"
+    except (OSError, errors.Error) as e:
+        outcome = f"left as it is: {e}"
+    return Recovered(
+        operation=entry.uuid, verb=entry.verb, volume_uuid=entry.volume_uuid, started=entry.started, outcome=outcome
+    )
+
+
+def _resumed(root: Path, entry: Entry) -> str:
+    volume = root / entry.directory
+    if volume.name != layout.SNAPSHOTS:  # a volume that had not appeared: only its entry is locked
+        return _words(resume.resume(root, entry))
+    try:
+        with lock.exclusive(volume.parent, "recover", 0):
+            if journal.read(root, entry.uuid) is None:
+                return "put right by another operation"  # which may have built on it since
+            return _words(resume.resume(root, entry))
+    except errors.Locked:
+        return "left to the operation that has the volume now"
+
+
+def _words(finished: bool) -> str:
+    return "finished" if finished else "undone"

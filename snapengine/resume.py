@@ -1,0 +1,76 @@
+"""
+Undo or finish one operation by its journal entry: what a crash left, and what a failure leaves.
+
+The rename is the one commit point. Which side of it a crash was on is told by names and headers: of the images that
+a plan makes the new one is made first and removed last, so as long as its temporary name is there, nothing was
+committed; when it is gone while the other images and some records are there, the header of the rename's target
+decides. The active image's own name is never touched here, so a VM that was started in between is safe.
+"""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from snapengine import chain, durable, journal, layout
+from snapengine.journal import Entry
+
+
+def resume(root: Path, entry: Entry) -> bool:
+    """
+    Bring a cut-off operation to its end; True when it was finished, False when it was undone.
+
+    The caller holds the volume's lock, or the entry's for a volume that has not appeared. May itself be cut off.
+    """
+    done = is_committed(root, entry)
+    if done:
+        finish(root, entry)
+    else:
+        _undo(root, entry)
+    return done
+
+
+def is_committed(root: Path, entry: Entry) -> bool:
+    """Tell by names and headers on which side of its commit an operation is; see the module's table."""
+    directory = root / entry.directory
+    if entry.commit is None:
+        return True
+    if os.path.lexists(directory / entry.commit.source):
+        return False
+    target = directory / entry.commit.target
+    if not entry.made or not os.path.lexists(target):
+        return os.path.lexists(target)
+    there = [name for name in (*entry.made, *entry.drop) if os.path.lexists(directory / name)]
+    if any(name not in there for name in entry.made if name.endswith(".qcow2")):
+        return False
+    return chain.layer(target).backing == entry.backing
+
+
+def finish(root: Path, entry: Entry) -> None:
+    """Bring a committed operation to its end; doing so again is harmless."""
+    directory = root / entry.directory
+    for rename in entry.publish:
+        with suppress(FileNotFoundError):
+            durable.rename(directory / rename.source, directory / rename.target)
+    for name in entry.drop:
+        durable.unlink(directory / name)
+    durable.sync_directory(directory)
+    journal.drop(root, entry.uuid)
+
+
+def _undo(root: Path, entry: Entry) -> None:
+    """Remove what an uncommitted operation made; the new image goes last, since it tells that nothing was committed."""
+    directory = root / entry.directory
+    for name in reversed(entry.made):
+        durable.unlink(directory / name)
+    if entry.commit is not None and layout.is_new(entry.commit.source):
+        if directory.is_dir():
+            durable.sync_directory(directory)
+        _remove(directory / entry.commit.source)
+    journal.drop(root, entry.uuid)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        durable.remove_tree(path)
+    else:
+        durable.unlink(path)

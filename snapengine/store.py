@@ -1,0 +1,234 @@
+"""The primary storage as it lies on the disk: make and open it, find volumes and snapshots in it."""
+
+import logging
+import os
+import stat
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from snapengine import arguments, durable, errors, inventory, layout, lock, records, units
+from snapengine.inventory import Account, Accounts, PrimaryStorage, VolumeRecord
+from snapengine.records import Contents
+
+log = logging.getLogger(__name__)
+
+Found = TypeVar("Found")
+
+
+class Store(NamedTuple):
+    """An open primary storage: where it is, and its record."""
+
+    root: Path
+    record: PrimaryStorage
+
+
+def now() -> str:
+    """Return this instant in the contract's form."""
+    return units.format_date(time.time())
+
+
+def make(root: Path, name: str, depth: int) -> Store:
+    """
+    Make a primary storage at root, which is empty or new.
+
+    Raises Conflict where one is already, or other files are. A crash before the record is written leaves empty
+    directories, over which init runs again.
+    """
+    root = Path(os.path.realpath(root))
+    if root.exists():
+        _require_empty(root)  # before anything is made there, and once more when nobody else can be making one
+    try:
+        durable.make_directory(root)
+    except (FileNotFoundError, NotADirectoryError) as e:
+        raise errors.Invalid(what=f"no directory can be made at {root}; give another path") from e
+    with lock.exclusive(root, "init"):
+        _require_safe(root)
+        _require_empty(root)
+        for part in (layout.JOURNAL, *layout.TYPES.values()):
+            durable.make_directory(root / part)
+        date = now()
+        admin = Account(uuid=layout.ADMIN, name="admin", create_date=date)
+        write_accounts(root, Accounts(schema_version=inventory.SCHEMA_VERSION, accounts=(admin,)))
+        record = PrimaryStorage(
+            uuid=uuid.uuid4().hex,
+            name=name,
+            root=str(root),
+            schema_version=inventory.SCHEMA_VERSION,
+            create_date=date,
+            max_incremental_snapshot_num=depth,
+        )
+        write_storage(root, record)
+    return Store(root, record)
+
+
+def _require_empty(root: Path) -> None:
+    """Raise Conflict where a primary storage is already, or files that are not ours."""
+    if (root / layout.STORAGE_RECORD).exists():
+        raise errors.Conflict(what=f"{root} is a primary storage already")
+    known = {layout.JOURNAL, layout.ACCOUNTS_RECORD, layout.LOCK, *layout.TYPES.values()}
+    if strange := sorted(name for name in set(os.listdir(root)) - known if not layout.is_new(name)):
+        raise errors.Conflict(what=f"{root} is not empty: it holds {', '.join(strange[:5])}; give an empty directory")
+
+
+def _require_safe(root: Path) -> None:
+    """Raise Denied where somebody else could plant files, or a directory of the store is a link to elsewhere."""
+    for path in (root, *(root / part for part in (layout.JOURNAL, *layout.TYPES.values()))):
+        with suppress(FileNotFoundError):
+            mode = os.lstat(path).st_mode
+            if stat.S_ISLNK(mode):
+                raise errors.Denied(what=f"{path} is a symbolic link; a store's directories must be real ones")
+            if mode & 0o002:
+                raise errors.Denied(what=f"{path} can be written by everybody; mend it with 'chmod o-w {path}'")
+
+
+def open_store(root: Path) -> Store:
+    """Return the primary storage at root; NoStorage where there is none, Denied where its directory is unsafe."""
+    root = Path(os.path.realpath(root))
+    path = root / layout.STORAGE_RECORD
+    try:
+        record = records.read(path, PrimaryStorage)
+    except (FileNotFoundError, NotADirectoryError) as e:
+        raise errors.NoStorage(root=root) from e
+    _require_safe(root)
+    return Store(root, record)
+
+
+def write_storage(root: Path, record: PrimaryStorage) -> None:
+    """Write the store's own record durably."""
+    durable.write(root / layout.STORAGE_RECORD, inventory.encode(record))
+
+
+def note_move(opened: Store) -> None:
+    """Write the root down where the store is found at another one than before: it was moved or copied whole."""
+    if opened.record.root != str(opened.root):
+        write_storage(opened.root, msgspec.structs.replace(opened.record, root=str(opened.root)))
+
+
+def read_accounts(root: Path) -> Accounts:
+    """Return accounts.json."""
+    return records.read(root / layout.ACCOUNTS_RECORD, Accounts)
+
+
+def write_accounts(root: Path, accounts: Accounts) -> None:
+    """Write accounts.json durably, readable by its owner only."""
+    durable.write(root / layout.ACCOUNTS_RECORD, inventory.encode(accounts), 0o600)
+
+
+def account(root: Path, name: str) -> Account:
+    """Return the account with this name or uuid; Invalid for what can be neither, NotFound without one."""
+    arguments.account(name)
+    found = [a for a in read_accounts(root).accounts if name in (a.uuid, a.name)]
+    if not found:
+        raise errors.NotFound(kind="account", name=name, hint="'snapengine account create' makes one")
+    return found[0]
+
+
+def directories(root: Path) -> Iterator[Path]:
+    """Give the `snapshots` directory of every volume; what a crash left half-made is not among them."""
+    for account in account_directories(root):
+        for volume in _names(account, "vol-"):
+            yield account / volume / layout.SNAPSHOTS
+
+
+def account_directories(root: Path) -> Iterator[Path]:
+    """Give the directory of every account that has, or had, volumes of a type."""
+    for part in layout.TYPES.values():
+        for account in _names(root / part, "acct-"):
+            yield root / part / account
+
+
+def _names(directory: Path, prefix: str) -> list[str]:
+    """Return the names below directory that are prefix and a uuid, sorted; symbolic links are left out."""
+    try:
+        with os.scandir(directory) as found:
+            return sorted(e.name for e in found if _is_own(e, prefix))
+    except FileNotFoundError:
+        return []
+
+
+def _is_own(entry: os.DirEntry[str], prefix: str) -> bool:
+    is_named = entry.name.startswith(prefix) and layout.is_uuid(entry.name.removeprefix(prefix))
+    return is_named and entry.is_dir(follow_symlinks=False)
+
+
+def find_volume(root: Path, volume: str) -> Path:
+    """Return the `snapshots` directory of the volume with this uuid; NotFound without one."""
+    if layout.is_uuid(volume):
+        for part in layout.TYPES.values():
+            for account in _names(root / part, "acct-"):
+                path = root / part / account / f"vol-{volume}"
+                if path.is_dir() and not path.is_symlink():
+                    return path / layout.SNAPSHOTS
+    raise errors.NotFound(kind="volume", name=volume, hint="'snapengine volume list' shows those that are")
+
+
+def find_snapshot(root: Path, snapshot: str) -> Path:
+    """Return the `snapshots` directory that holds the snapshot with this uuid; NotFound without one."""
+    return _holding(root, snapshot, layout.record(snapshot), "snapshot", "'snapengine snapshot list'")
+
+
+def find_trash(root: Path, item: str) -> Path:
+    """Return the `snapshots` directory that holds the trash item with this uuid; NotFound without one."""
+    return _holding(root, item, layout.trash_record(item), "trash item", "'snapengine trash list'")
+
+
+def has_volume(root: Path, volume: str) -> bool:
+    """Tell whether there is a volume with this uuid."""
+    return _is_found(find_volume, root, volume)
+
+
+def has_snapshot(root: Path, snapshot: str) -> bool:
+    """Tell whether there is a snapshot with this uuid."""
+    return _is_found(find_snapshot, root, snapshot)
+
+
+def _is_found(find: Callable[[Path, str], Path], root: Path, uuid: str) -> bool:
+    try:
+        find(root, uuid)
+    except errors.NotFound:
+        return False
+    return True
+
+
+def is_known(root: Path, uuid: str) -> bool:
+    """Tell whether any volume, snapshot or trash item has this uuid."""
+    names = (layout.record(uuid), layout.trash_record(uuid))
+    return any(os.path.lexists(directory / name) for directory in directories(root) for name in names)
+
+
+def _holding(root: Path, uuid: str, name: str, kind: str, shows: str) -> Path:
+    if layout.is_uuid(uuid):
+        for directory in directories(root):
+            if directory.parent.name != f"vol-{uuid}" and os.path.lexists(directory / name):
+                return directory
+    raise errors.NotFound(kind=kind, name=uuid, hint=f"{shows} shows those that are")
+
+
+def every(root: Path) -> Iterator[Contents]:
+    """
+    Give the records of every volume, each as of one moment; what is deleted meanwhile is left out.
+
+    So is a volume with a damaged record, with a warning: one volume never keeps the others from being seen.
+    """
+    yield from _readable(root, records.contents)
+
+
+def volumes(root: Path) -> Iterator[tuple[Path, VolumeRecord]]:
+    """Give the directory and the record of every volume; what is left out is the same as in every()."""
+    yield from _readable(root, lambda directory: (directory, records.read_volume(directory)))
+
+
+def _readable(root: Path, read: Callable[[Path], Found]) -> Iterator[Found]:
+    for directory in directories(root):
+        try:
+            yield read(directory)
+        except errors.NotFound:
+            continue
+        except errors.Corrupt as e:
+            log.warning("left out: %s", e)

@@ -1,0 +1,83 @@
+"""Tags of volumes and snapshots: system tags, some with a meaning, and user tags, which the engine only keeps."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from snapengine import arguments, durable, errors, hold, inventory, layout, operation, records, store
+from snapengine.inventory import SnapshotRecord, Struct, VolumeRecord
+from snapengine.store import Store
+
+TaggedRecord = VolumeRecord | SnapshotRecord
+Changes = dict[str, tuple[str, ...]]
+
+
+class Tag(Struct, frozen=True, kw_only=True):
+    """One tag of one object."""
+
+    resource_uuid: str
+    resource_type: str
+    tag: str
+    type: str
+
+
+def list_all(opened: Store, uuid: str | None) -> tuple[Tag, ...]:
+    """Return the tags of the volume or snapshot with this uuid, or of all of them."""
+    every = store.every(opened.root) if uuid is None else [records.contents(_directory(opened, uuid))]
+    found: list[Tag] = []
+    for contents in every:
+        tagged: list[TaggedRecord] = [contents.volume, *contents.snapshots.values()]
+        found += [tag for record in tagged if uuid in (None, record.uuid) for tag in _tags(record)]
+    return tuple(found)
+
+
+def _tags(record: TaggedRecord) -> list[Tag]:
+    kind = "VolumeVO" if isinstance(record, VolumeRecord) else "VolumeSnapshotVO"
+    pairs = [(tag, "System") for tag in record.system_tags] + [(tag, "User") for tag in record.user_tags]
+    return [Tag(resource_uuid=record.uuid, resource_type=kind, tag=tag, type=of) for tag, of in pairs]
+
+
+def add(opened: Store, uuid: str, tag: str, user: bool, wait: float) -> tuple[Tag, ...]:
+    """Give an object a tag and return all its tags; that it has it already is fine."""
+    arguments.tags((tag,))
+
+    def change(record: TaggedRecord) -> Changes:
+        field = "user_tags" if user else "system_tags"
+        return {field: arguments.tags((*_without(getattr(record, field), tag), tag))}
+
+    return _change(opened, uuid, change, wait)
+
+
+def remove(opened: Store, uuid: str, tag: str, wait: float) -> tuple[Tag, ...]:
+    """Take a tag, of either kind, from an object and return those that are left; NotFound when it has no such tag."""
+
+    def change(record: TaggedRecord) -> Changes:
+        if tag not in (*record.system_tags, *record.user_tags):
+            raise errors.NotFound(kind="tag", name=tag, hint=f"'snapengine tag list {uuid}' shows those that are")
+        return {"system_tags": _without(record.system_tags, tag), "user_tags": _without(record.user_tags, tag)}
+
+    return _change(opened, uuid, change, wait)
+
+
+def _without(tags: tuple[str, ...], tag: str) -> tuple[str, ...]:
+    return tuple(t for t in tags if t != tag)
+
+
+def _change(opened: Store, uuid: str, change: Callable[[TaggedRecord], Changes], wait: float) -> tuple[Tag, ...]:
+    """Replace fields of an object's record under its volume's lock, by one durable replacement of the record."""
+    with hold.volume(opened, _directory(opened, uuid), "change tags", wait) as work:
+        record = work.volume if uuid == work.volume.uuid else records.read_snapshot(work.directory, uuid)
+        new = msgspec.structs.replace(record, **change(record))
+        if isinstance(new, VolumeRecord) and new != record:
+            operation.rewrite(work, new)
+        elif new != record:
+            dated = msgspec.structs.replace(new, last_op_date=work.place.now)
+            durable.write(work.directory / layout.record(uuid), inventory.encode(dated))
+        return tuple(_tags(new))
+
+
+def _directory(opened: Store, uuid: str) -> Path:
+    if store.has_volume(opened.root, uuid):
+        return store.find_volume(opened.root, uuid)
+    return store.find_snapshot(opened.root, uuid)

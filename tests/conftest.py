@@ -1,0 +1,26 @@
+"""Options of the whole suite, and the fixtures that many tests share."""
+
+from pathlib import Path
+
+import pytest
+
+pytest.register_assert_rewrite("tests.check", "tests.crash.judge")
+
+from snapengine.engine import Engine  # noqa: E402
+from tests.oracle import Oracle  # noqa: E402
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--crash-all", action="store_true", help="kill at every point of every verb, not at a sample")
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    """Return the engine of a new, empty primary storage."""
+    return Engine.init(tmp_path / "storage")
+
+
+@pytest.fixture
+def oracle(engine: Engine) -> Oracle:
+    """Return an engine with a model of what its volumes hold."""
+    return Oracle(engine)

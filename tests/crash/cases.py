@@ -1,0 +1,172 @@
+"""The verbs that the crash tests cut off, each with a store to work on."""
+
+import pickle
+import shutil
+import subprocess
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from snapengine.engine import Engine
+from tests.crash import state
+from tests.crash.state import State
+from tests.oracle import CLUSTER, Oracle
+
+GIVEN = "0123456789ab4def8123456789abcdef"
+
+
+class Things(NamedTuple):
+    """What a prepared store holds, by uuid, and a raw image outside of it."""
+
+    volume: str
+    first: str
+    second: str
+    third: str
+    item: str
+    raw: Path
+
+
+class Verb(NamedTuple):
+    """
+    A verb, and the store that it works on: STORES tells how that is made of the plain one.
+
+    moved: the store lies at another root than its records say. journaled: opening the store settles what a crash left;
+    else the next verb on the volume does.
+    """
+
+    store: str
+    run: Callable[[Oracle, Things], object]
+    moved: bool = False
+    journaled: bool = True
+
+
+class Case(NamedTuple):
+    """
+    A verb with a prepared store at root, and the states before and after it.
+
+    shown is what the records may show of a store that was cut off and not put right yet; empty where anything goes.
+    """
+
+    name: str
+    root: Path
+    before: State
+    after: State
+    shown: tuple[State, ...]
+
+
+VERBS = {
+    "create": Verb("plain", lambda o, t: o.create(t.volume, "new", uuid=GIVEN)),
+    "create a full one": Verb("at the limit", lambda o, t: o.create(t.volume, "new")),
+    "create with a bitmap": Verb("bitmap", lambda o, t: o.create(t.volume, "new")),
+    "revert": Verb("plain", lambda o, t: o.revert(t.second)),
+    "revert, nothing to keep": Verb("clean", lambda o, t: o.revert(t.third)),
+    "revert again": Verb("clean", lambda o, t: o.revert(t.second)),
+    "create a volume": Verb("plain", lambda o, t: o.volume("another", type="Root", uuid=GIVEN)),
+    "import": Verb("plain", lambda o, t: o.import_raw(t.raw, "another")),
+    "restore": Verb("plain", lambda o, t: o.restore(t.item)),
+    "restore, nothing to keep": Verb("clean", lambda o, t: o.restore(t.item)),
+    "restore as a snapshot": Verb("plain", lambda o, t: o.restore_as_snapshot(t.item, "new")),
+    "purge": Verb("clean", lambda o, t: o.purge()),
+    "update": Verb("plain", lambda o, t: o.engine.update_snapshot(t.second, name="new"), journaled=False),
+    "set the depth limit": Verb("plain", lambda o, t: o.engine.set_depth_limit(7)),
+    "create in a moved store": Verb("plain", lambda o, t: o.create(t.volume, "new"), moved=True, journaled=False),
+    "recover": Verb("plain", lambda o, t: None),  # opening the engine does it
+}
+
+STORES: dict[str, Callable[[Oracle, Things], object]] = {
+    "plain": lambda o, t: None,
+    "at the limit": lambda o, t: o.engine.set_depth_limit(2),
+    "bitmap": lambda o, t: _bitmap(o.engine.volume_path(t.volume)),
+    "clean": lambda o, t: o.revert(t.second),
+}
+
+
+def _bitmap(path: Path) -> None:
+    subprocess.run(["qemu-img", "bitmap", "--add", "-f", "qcow2", "-g", "64k", str(path), "backup"], check=True)
+
+
+def make_store(root: Path, name: str) -> None:
+    """
+    Make the store called name at root, with what is known of it beside it.
+
+    Its volume has three snapshots, second and third on the first, stands on the third, and holds something of its
+    own; one item lies in the trash.
+    """
+    oracle = Oracle(Engine.init(root))
+    volume = oracle.volume("disk")
+    oracle.write(volume)
+    first = oracle.create(volume, "first").uuid
+    oracle.write(volume, CLUSTER)
+    second = oracle.create(volume, "second").uuid
+    oracle.write(volume, 2 * CLUSTER)
+    item = oracle.revert(first)
+    assert item is not None
+    oracle.write(volume, 3 * CLUSTER)
+    third = oracle.create(volume, "third").uuid
+    oracle.write(volume, 4 * CLUSTER)
+    raw = root.with_suffix(".raw")
+    raw.write_bytes(b"raw!" * CLUSTER)
+    things = Things(volume, first, second, third, item, raw)
+    STORES[name](oracle, things)
+    oracle.check()
+    _known(root).write_bytes(pickle.dumps((things, oracle.expected)))
+
+
+def make_case(name: str, store: Path) -> Case:
+    """Return the case of the verb called name on the store at store, which is left as it is."""
+    root = copy(store, f"after {name}", VERBS[name].moved)
+    oracle = opened(root, store)
+    VERBS[name].run(oracle, things(store))
+    oracle.check()
+    before, after = state.of(Engine.open(store, recover=False)), state.of(oracle.engine)
+    shutil.rmtree(root)
+    return Case(name, store, before, after, _shown(name, before, after))
+
+
+def make_recovery(crashed: Path, store: Path, verb: str) -> Case:
+    """Return the case of opening crashed, a copy of the store on which verb was cut off."""
+    shutil.copy(_known(store), _known(crashed))
+    before = state.shown(Engine.open(crashed, recover=False))
+    root = copy(crashed, "recovered")
+    after = state.of(Engine.open(root))
+    shutil.rmtree(root)
+    return Case("recover", crashed, after, after, _shown(verb, before, after))
+
+
+def _shown(verb: str, *states: State) -> tuple[State, ...]:
+    """Return what the records may show between these states; a purge's items go one by one."""
+    return () if verb == "purge" else tuple(state.without_contents(each) for each in states)
+
+
+def copy(store: Path, name: str, moved: bool = False) -> Path:
+    """Return a copy of the store under a name of its own; moved leaves the old root in its records."""
+    root = store.with_name(f"{store.name}-{name}")
+    shutil.rmtree(root, ignore_errors=True)
+    subprocess.run(["cp", "-a", str(store), str(root)], check=True)
+    if not moved:
+        for record in root.rglob("*.json"):
+            record.write_text(record.read_text().replace(f'"{store}', f'"{root}'))
+    return root
+
+
+def opened(root: Path, store: Path) -> Oracle:
+    """Open root, a copy of the store, with what is known of that."""
+    oracle = Oracle(Engine.open(root))
+    oracle.expected.update(_load(store)[1])
+    return oracle
+
+
+def things(store: Path) -> Things:
+    """Return what the prepared store holds."""
+    return _load(store)[0]
+
+
+@lru_cache(maxsize=4)
+def _load(store: Path) -> tuple[Things, dict[str, bytes]]:
+    known: tuple[Things, dict[str, bytes]] = pickle.loads(_known(store).read_bytes())
+    return known
+
+
+def _known(store: Path) -> Path:
+    return store.with_suffix(".known")

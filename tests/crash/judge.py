@@ -1,0 +1,161 @@
+"""Cut a verb off at one point and judge what that left."""
+
+import shutil
+import traceback
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from snapengine.engine import Engine
+from tests import check, images
+from tests.crash import cases, state, strace
+from tests.crash.cases import VERBS, Case, Things
+from tests.crash.sabotage import broken
+from tests.crash.strace import Call, Kill, Run
+
+ENDS = ("before", "after", "wrong")
+PATIENCE = (4, 16)  # how many times longer calls are held, where a kill came too late
+NEXT = "0123456789ab4def8123456789abcdee"  # one and the same, so that its images are known already
+TOOLS_LIVE = 5.0  # seconds that a tool may outlive its engine
+
+
+class Prepared(NamedTuple):
+    """A case, and the calls of its verb that change files."""
+
+    case: Case
+    calls: tuple[Call, ...]
+
+
+class Failure(NamedTuple):
+    """A call that fails, with the name of the error."""
+
+    call: Call
+    error: str
+
+
+class Outcome(NamedTuple):
+    """
+    How a verb that was cut off ended: "before", "after", or "wrong" and why; what says where it was to be cut off.
+
+    exact: it was cut off just there, and not a moment later or not at all.
+    """
+
+    verb: str
+    what: str
+    end: str
+    exact: bool
+    why: str = ""
+
+
+def kill(case: Case, at: Kill, name: str) -> Outcome:
+    """Kill the case's verb on a copy of its store, called name, and judge what that left."""
+    what = f"kill {'all' if at.whole else 'the engine'} at {at.point.name} {at.point.nth}"
+    return _judged(case, what, name, lambda root: _killed(case, root, at), at.point.nth % 2 == 0)
+
+
+def kill_broken(case: Case, at: Kill, name: str, sabotage: str) -> Outcome:
+    """Do as kill does, with an engine that is broken on purpose."""
+    with broken(sabotage):
+        return kill(case, at, name)
+
+
+def fail(case: Case, at: Failure, name: str) -> Outcome:
+    """Let a system call of the case's verb fail, on a copy of its store, called name, and judge what that left."""
+    what = f"{at.error} at {at.call.point.name} {at.call.point.nth}"
+    return _judged(case, what, name, lambda root: strace.failed(_verb(case, root), root, at.call, at.error), False)
+
+
+def crashed(case: Case, at: Kill, name: str) -> Prepared:
+    """Kill the case's verb on a copy of its store, called name, and return the case of recovering that."""
+    root = _copy(case, name)
+    assert _killed(case, root, at).said == ""
+    return listed(cases.make_recovery(root, case.root, case.name))
+
+
+def prepared(name: str, store: Path) -> Prepared:
+    """Return the case of the verb called name on the store at store, with the calls of it that change files."""
+    return listed(cases.make_case(name, store))
+
+
+def listed(case: Case) -> Prepared:
+    """Return a case with the calls of its verb that change files."""
+    root = _copy(case, f"{case.name} listed")
+    run = strace.listed(_verb(case, root), root)
+    shutil.rmtree(root)
+    assert run.said == "ok", run.said
+    return Prepared(case, run.calls)
+
+
+def _judged(case: Case, what: str, name: str, cut: Callable[[Path], Run], by_verb: bool) -> Outcome:
+    root, exact = _copy(case, name), False
+    try:
+        run = cut(root)
+        exact = run.exact
+        end = _judge(case, root, run, by_verb)
+    except Exception:
+        return Outcome(case.name, what, "wrong", exact, traceback.format_exc())
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+    return Outcome(case.name, what, end, exact)
+
+
+def _copy(case: Case, name: str) -> Path:
+    return cases.copy(case.root, name, VERBS[case.name].moved)
+
+
+def _killed(case: Case, root: Path, at: Kill) -> Run:
+    """Kill the verb in time: where that came too late, again, and each call held longer."""
+    run = strace.killed(_verb(case, root), root, at, 1)
+    for patience in PATIENCE:
+        if run.exact:
+            break
+        _copy(case, root.name.removeprefix(f"{case.root.name}-"))
+        run = strace.killed(_verb(case, root), root, at, patience)
+    assert run.lived < TOOLS_LIVE, f"something lived on for {run.lived:.1f} s after the kill"
+    return run
+
+
+def _verb(case: Case, root: Path) -> Callable[[], object]:
+    """Return what runs the case's verb on root."""
+    return partial(_run, case, root)
+
+
+def _run(case: Case, root: Path) -> None:
+    VERBS[case.name].run(cases.opened(root, case.root), cases.things(case.root))
+
+
+def _judge(case: Case, root: Path, run: Run, by_verb: bool) -> str:
+    """
+    Assert that what was left is the state before or after the verb, whole, and that the next command works.
+
+    by_verb: what was left is settled by the next verb on the volume, else by opening the store.
+    """
+    assert not run.said.startswith(("!", "ENOSPC")), run.said  # what the user can mend has an error of the engine's
+    things = cases.things(case.root)
+    _check_unsettled(case, root, things)
+    if by_verb or not VERBS[case.name].journaled:
+        Engine.open(root, recover=False).update_snapshot(things.first)
+    engine = Engine.open(root)
+    assert {found.outcome for found in engine.recovered} <= {"undone", "finished"}, engine.recovered
+    found = state.of(engine)
+    assert found in (case.before, case.after), f"neither before nor after: {found}"
+    end = "after" if found == case.after else "before"
+    assert run.said != "ok" or end == "after", "it said that it had worked"
+    contents = state.contents(engine)
+    check.full(engine, contents, deep=False)
+    snapshot = engine.create_snapshot(things.volume, "next", uuid=NEXT)
+    check.full(engine, {**contents, snapshot.uuid: contents[things.volume]}, deep=False)
+    return end
+
+
+def _check_unsettled(case: Case, root: Path, things: Things) -> None:
+    """Assert what holds as the crash left it: the volume's path holds its data, readers see before or after."""
+    engine = Engine.open(root, recover=False)
+    volumes = (*case.before.volumes, *case.after.volumes)
+    allowed = {volume.content for volume in volumes if volume.name == "disk"}
+    content = images.Images().digest(engine.volume_path(things.volume))
+    assert content in allowed, "the volume's path holds something else"
+    if case.shown:
+        found = state.shown(engine)
+        assert found in case.shown, f"readers see neither before nor after: {found}"

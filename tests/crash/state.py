@@ -1,0 +1,106 @@
+"""What a user sees of a store, without what a verb makes up: contents and names, no new uuids and no dates."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from snapengine.engine import Engine
+from snapengine.inventory import Volume
+from tests import check, images
+
+
+class SnapshotState(NamedTuple):
+    """A snapshot: parent and origin (of its tree) are names, content a sha256."""
+
+    name: str
+    description: str | None
+    parent: str | None
+    origin: str
+    latest: bool
+    distance: int
+    content: str
+
+
+class VolumeState(NamedTuple):
+    """
+    A volume: current is the name of the snapshot that it stands on; trash holds base and content of each item.
+
+    bitmaps are the active dirty bitmaps of its active image; content and bitmaps are left out where only records count.
+    """
+
+    name: str
+    size: int
+    content: str
+    current: str | None
+    snapshots: tuple[SnapshotState, ...]
+    trash: tuple[tuple[str | None, str], ...]
+    bitmaps: tuple[str, ...] = ()
+
+
+class State(NamedTuple):
+    """A store."""
+
+    depth_limit: int
+    volumes: tuple[VolumeState, ...]
+
+
+def of(engine: Engine) -> State:
+    """Return the state of the engine's store."""
+    return _state(engine, contents(engine))
+
+
+def shown(engine: Engine) -> State:
+    """Return the state as the records alone show it: without contents."""
+    return _state(engine, defaultdict(str))
+
+
+def without_contents(state: State) -> State:
+    """Return what shown would have returned in this state."""
+    volumes = tuple(
+        volume._replace(
+            content="",
+            bitmaps=(),
+            snapshots=tuple(snapshot._replace(content="") for snapshot in volume.snapshots),
+            trash=tuple(sorted(((base, "") for base, _ in volume.trash), key=str)),
+        )
+        for volume in state.volumes
+    )
+    return state._replace(volumes=volumes)
+
+
+def _state(engine: Engine, content: Mapping[str, str]) -> State:
+    volumes = tuple(_volume(engine, volume, content) for volume in engine.list_volumes())
+    return State(engine.storage.max_incremental_snapshot_num, volumes)
+
+
+def _volume(engine: Engine, volume: Volume, content: Mapping[str, str]) -> VolumeState:
+    snapshots = engine.list_snapshots(volume.uuid)
+    trees = engine.snapshot_trees(volume.uuid)
+    items = [item for item in engine.list_trash() if item.volume_uuid == volume.uuid]
+    names: dict[str | None, str] = {s.uuid: s.name for s in snapshots}
+    origins = {tree.uuid: tree.tree.inventory.name for tree in trees}
+    current = [s.name for s in snapshots for tree in trees if tree.current and s.latest and s.tree_uuid == tree.uuid]
+    frozen = [
+        SnapshotState(
+            s.name, s.description, names.get(s.parent_uuid), origins[s.tree_uuid], s.latest, s.distance, content[s.uuid]
+        )
+        for s in snapshots
+    ]
+    trash = [(names.get(item.snapshot_uuid), content[item.uuid]) for item in items]
+    return VolumeState(
+        volume.name, volume.size, content[volume.uuid], current[0] if current else None,
+        tuple(sorted(frozen, key=str)), tuple(sorted(trash, key=str)),
+        _bitmaps(engine.volume_path(volume.uuid)) if content[volume.uuid] else (),
+    )  # fmt: skip
+
+
+def _bitmaps(path: Path) -> tuple[str, ...]:
+    return tuple(sorted(bitmap.name for bitmap in images.Images().facts(path).info.bitmaps if bitmap.flags == ["auto"]))
+
+
+def contents(engine: Engine) -> dict[str, str]:
+    """Return the sha256 of what each volume, snapshot and trash item of the engine's store holds, by uuid."""
+    now = images.Images()
+    directories = [check.Directory(path) for path in check.directories(engine.root)]
+    return {uuid: now.digest(path) for found in directories for uuid, path in found.images.items()}

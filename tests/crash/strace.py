@@ -1,0 +1,228 @@
+"""
+Run a function in a process of its own under strace: list its calls that change files, kill it at one, or fail one.
+
+strace counts for each thread by itself, and tools spread their writes over threads. So every call that changes files
+is held a moment at its entry, strace's lines are counted as they come, and at the chosen one the processes are killed
+before the call is carried out.
+"""
+
+import errno
+import os
+import random
+import re
+import select
+import signal
+import socket
+import subprocess
+import time
+import traceback
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from snapengine import errors
+
+OPENING = ("open", "openat", "creat")
+CHANGING = (
+    *("write", "pwrite64", "writev", "pwritev", "pwritev2", "copy_file_range", "sendfile"),
+    *("rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat", "unlink", "unlinkat"),
+    *("mkdir", "mkdirat", "rmdir", "mknod", "mknodat", "truncate", "ftruncate", "fallocate", "fsync", "fdatasync"),
+    *("chmod", "fchmod", "fchmodat", "chown", "fchown", "lchown", "fchownat", "utimensat"),
+    *("setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr"),
+)
+NAMES = ("rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir")
+
+_PATIENCE = 60.0  # seconds
+_OPEN_HOLD, _HOLD = 1_000, 3_000  # microseconds
+_ENTRY = re.compile(rb"(\d+) +(\w+)\(")
+_WRITABLE = re.compile(rb"O_CREAT|O_TRUNC|O_WRONLY")
+
+
+class Point(NamedTuple):
+    """A call that changes a file below the root: the nth of this name, from 1, whoever calls it."""
+
+    name: str
+    nth: int
+
+
+class Call(NamedTuple):
+    """A call as it was seen, on a path below the root; number counts, from 1, its thread's calls of this name on it."""
+
+    point: Point
+    thread: int
+    path: str
+    number: int
+
+
+class Run(NamedTuple):
+    """
+    What became of a function under strace.
+
+    calls are those that changed files below the root, up to the point where it was killed. said is "ok", the name and
+    text of the engine's error, that of the system's (EIO, say) or "!", with a traceback, of any other; empty when it
+    was killed. exact: it was killed before that very call was carried out, or the error was injected. lived is how
+    long, in seconds, something outlived the kill.
+    """
+
+    calls: tuple[Call, ...]
+    said: str
+    exact: bool
+    lived: float
+
+
+class Kill(NamedTuple):
+    """Where to kill, and whom: the whole tree of processes, or the caller only, leaving its tools to themselves."""
+
+    point: Point
+    whole: bool
+
+
+def listed(verb: Callable[[], object], root: Path) -> Run:
+    """Run verb and list what it does below root."""
+    return _run(verb, root, _held(1))
+
+
+def failed(verb: Callable[[], object], root: Path, call: Call, error: str) -> Run:
+    """Run verb with the system call error injected at call, a call that it made on another copy of root."""
+    injection = f"--inject={call.point.name}:error={error}:when={call.number}"
+    return _run(verb, root, ["-P", str(root / call.path), injection])
+
+
+def killed(verb: Callable[[], object], root: Path, kill: Kill, patience: int) -> Run:
+    """Run verb and kill it at the entry of a call; each call is held patience times as long as usual."""
+    return _run(verb, root, _held(patience), kill)
+
+
+def _held(times: int) -> list[str]:
+    """Return the arguments that hold each call that may change a file, at its entry."""
+    holds = ((OPENING, _OPEN_HOLD * times), (CHANGING, _HOLD * times))
+    return [f"--inject={_set(names)}:delay_enter={microseconds}" for names, microseconds in holds]
+
+
+def _set(names: tuple[str, ...]) -> str:
+    return ",".join(f"?{name}" for name in names)  # not every machine has all of them
+
+
+def _run(verb: Callable[[], object], root: Path, args: list[str], kill: Kill | None = None) -> Run:
+    ours, theirs = socket.socketpair()  # a message of its own: no call that may be held or failed
+    caller = os.fork()
+    if caller == 0:
+        _child(verb, theirs)
+    os.setpgid(caller, caller)
+    theirs.close()
+    with ours, _attached(caller, args) as output:
+        ours.send(b"go")
+        seen = _watch(output, caller, root, kill)
+        os.waitpid(caller, 0)
+        said = ours.makefile(encoding="utf-8").read()
+    return Run(tuple(seen.calls), said, seen.exact, seen.lived)
+
+
+def _child(verb: Callable[[], object], theirs: socket.socket) -> NoReturn:
+    os.setpgid(0, 0)
+    numbers = random.Random("the same names in every run")
+    setattr(uuid, "uuid4", lambda: uuid.UUID(int=numbers.getrandbits(128), version=4))
+    theirs.recv(2)
+    try:
+        verb()
+        said = "ok"
+    except errors.Error as e:
+        said = f"{type(e).__name__}: {e}"
+    except OSError as e:
+        said = f"{errno.errorcode[e.errno or 0]}: {traceback.format_exc()}"
+    except BaseException:
+        said = "!" + traceback.format_exc()
+    theirs.send(said.encode())
+    os._exit(0)
+
+
+@contextmanager
+def _attached(caller: int, args: list[str]) -> Iterator[int]:
+    """Trace caller and all that it starts until it has ended; gives a pipe with strace's lines."""
+    output, end = os.pipe()
+    command = ["strace", "-f", "-y", "-s", "0", "-p", str(caller), "-o", f"/dev/fd/{end}"]
+    command += [f"--trace={_set(OPENING + CHANGING)}", *args]
+    with subprocess.Popen(command, pass_fds=[end], stderr=subprocess.PIPE, text=True) as tracer:
+        os.close(end)
+        try:
+            assert tracer.stderr is not None
+            line = tracer.stderr.readline()
+            assert "attached" in line, f"strace does not work here: {line}"
+            yield output
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(caller, signal.SIGKILL)
+            tracer.kill()
+            os.close(output)
+
+
+class _Seen:
+    """What strace has shown so far."""
+
+    def __init__(self, root: Path) -> None:
+        self.calls: list[Call] = []
+        self.exact = False
+        self.lived = 0.0
+        self._below = re.compile(rb'[<"]' + re.escape(str(root)).encode() + rb'(?:/([^>"]+))?[>"]')
+        self._points: Counter[str] = Counter()
+        self._numbers: Counter[tuple[int, str, str]] = Counter()
+
+    def add(self, line: bytes) -> Call | None:
+        """Note a line; returns the call that it begins, if that changes a file below the root."""
+        match = _ENTRY.match(line)
+        below = self._below.search(line)
+        if match is None or below is None:
+            return None
+        thread, name, path = int(match[1]), match[2].decode(), (below[1] or b"").decode()
+        self._numbers[thread, name, path] += 1
+        if name in OPENING and not _WRITABLE.search(line):
+            return None
+        self._points[name] += 1
+        call = Call(Point(name, self._points[name]), thread, path, self._numbers[thread, name, path])
+        self.calls.append(call)
+        return call
+
+
+def _watch(output: int, caller: int, root: Path, kill: Kill | None) -> _Seen:
+    """Read what strace shows to its end; kill where it is asked for, and see whether that was in time."""
+    seen = _Seen(root)
+    victim, at = None, 0.0
+    for line in _entries(output):
+        call = seen.add(line)
+        if victim is not None:
+            seen.exact = seen.exact and call is None and not _carried_out(line, victim)
+        elif call is not None and kill is not None and call.point == kill.point:
+            (os.killpg if kill.whole else os.kill)(caller, signal.SIGKILL)
+            victim, at, seen.exact = call, time.monotonic(), True
+        elif b"(INJECTED)" in line:
+            seen.exact = True
+    if victim is not None:
+        seen.lived = time.monotonic() - at
+    return seen
+
+
+def _entries(output: int) -> Iterator[bytes]:
+    """Give each line of strace's, the beginning of one as soon as it is there; its rest comes as a line of its own."""
+    rest = b""
+    while data := _read(output):
+        *lines, rest = (rest + data).split(b"\n")
+        yield from lines
+        if b"(" in rest:
+            yield rest
+            rest = b""
+
+
+def _read(output: int) -> bytes:
+    if not select.select([output], [], [], _PATIENCE)[0]:
+        raise TimeoutError("nothing happens any more under strace")
+    return os.read(output, 65536)
+
+
+def _carried_out(line: bytes, victim: Call) -> bool:
+    """Tell whether line shows that the call of the killed thread has returned."""
+    begins_with = rf"(\d+ +<\.\.\. {victim.point.name} resumed>)?[^(]*\) += (\S+)".encode()
+    match = re.match(begins_with, line)
+    return match is not None and match[2] != b"?" and (match[1] is None or int(line.split()[0]) == victim.thread)

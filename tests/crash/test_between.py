@@ -1,0 +1,104 @@
+"""What may happen between a crash and its recovery, and beside a recovery: a VM starts, another engine is quicker."""
+
+import subprocess
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from snapengine.engine import Engine
+from tests import at_work, check, images, qemu
+from tests.crash import strace
+from tests.crash.strace import Kill, Point
+from tests.oracle import CLUSTER, Oracle
+
+pytestmark = pytest.mark.crash
+
+GIVEN = "0123456789ab4def8123456789abcdef"
+COMMIT = Point("rename", 1)
+
+
+@pytest.fixture
+def volume(oracle: Oracle) -> str:
+    """Return a volume with one snapshot, and something of its own."""
+    volume = oracle.volume()
+    oracle.write(volume)
+    oracle.create(volume, "first")
+    oracle.write(volume, CLUSTER)
+    return volume
+
+
+def create(root: Path, volume: str) -> None:
+    """Create a snapshot with a uuid that is known beforehand."""
+    Engine.open(root).create_snapshot(volume, "new", uuid=GIVEN)
+
+
+def crash(oracle: Oracle, volume: str, nth: int) -> None:
+    """Kill a create at its nth rename: the first one commits."""
+    root = oracle.engine.root
+    run = strace.killed(partial(create, root, volume), root, Kill(Point("rename", nth), True), patience=4)
+    assert run.said == ""
+
+
+@pytest.mark.parametrize("nth", [1, 2], ids=["before the commit", "after it"])
+def test_a_vm_that_starts_between_the_crash_and_the_recovery_loses_nothing(
+    oracle: Oracle, volume: str, nth: int
+) -> None:
+    crash(oracle, volume, nth)
+    path = oracle.engine.volume_path(volume)
+    with qemu.running(path) as machine:
+        machine.poke(0xAA, 2 * CLUSTER, CLUSTER)
+        oracle.engine = Engine.open(oracle.engine.root)
+        assert [found.outcome for found in oracle.engine.recovered] == [["undone", "finished"][nth - 1]]
+        machine.poke(0xBB, 3 * CLUSTER, CLUSTER)
+        machine.command("human-monitor-command", **{"command-line": 'qemu-io disk "flush"'})
+
+    if nth == 2:
+        oracle.expected[GIVEN] = oracle.expected[volume]
+    old = oracle.expected[volume]
+    new = old[: 2 * CLUSTER] + b"\xaa" * CLUSTER + b"\xbb" * CLUSTER + old[4 * CLUSTER :]
+    assert images.read(path) == new
+    subprocess.run(["qemu-img", "check", "-q", "-r", "leaks", "-f", "qcow2", path], check=False)  # QEMU was killed
+    oracle.expected[volume] = new
+    oracle.check()
+
+
+@pytest.mark.parametrize("nth", [1, 2], ids=["before the commit", "after it"])
+def test_a_recovery_that_comes_late_leaves_alone_what_others_have_built_since(
+    oracle: Oracle, volume: str, nth: int
+) -> None:
+    crash(oracle, volume, nth)
+    root = oracle.engine.root
+    slow = ("-e", "trace=flock", "-e", "inject=flock:delay_enter=1500000:when=2")  # the entry's lock is the first one
+    with at_work.started(root, "print(engine.recovered)", "strace", "-qq", "-o", "/dev/null", *slow) as late:
+        at_work.until(lambda: bool(check.locks(root)))
+        time.sleep(0.1)
+        oracle.engine = Engine.open(root, recover=False)
+        if nth == 2:
+            oracle.expected[GIVEN] = oracle.expected[volume]
+        oracle.create(volume, "second")
+        oracle.create(volume, "third")
+        said, complaints = late.communicate(timeout=at_work.PATIENCE)
+
+    assert complaints == ""
+    assert "put right by another operation" in said
+    oracle.check()
+
+
+def test_a_setting_is_not_lost_to_a_verb_that_notes_the_stores_new_place(
+    oracle: Oracle, volume: str, tmp_path: Path
+) -> None:
+    root = tmp_path / "moved"
+    oracle.engine.root.rename(root)
+    oracle.engine = Engine.open(root)
+    verb = f"engine.update_volume({volume!r}, name='renamed')"
+    slow = ("-e", "trace=rename", "-e", "inject=rename:delay_enter=1s:when=1")
+    with at_work.started(root, verb, "strace", "-qq", "-o", "/dev/null", *slow) as engine:
+        at_work.until(lambda: any(path.name.startswith(".primary") for path in root.iterdir()))
+        oracle.engine.set_depth_limit(7)
+        engine.communicate(timeout=at_work.PATIENCE)
+
+    assert oracle.engine.storage.max_incremental_snapshot_num == 7
+    assert oracle.engine.storage.root == str(root)
+    oracle.check()

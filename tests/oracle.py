@@ -1,0 +1,104 @@
+"""An engine's verbs together with a model of the guest's data, so that a test knows every byte that must be there."""
+
+import itertools
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from snapengine.engine import Engine
+from snapengine.inventory import Snapshot, VolumeType
+from tests import check
+
+MIB = 2**20
+CLUSTER = 64 * 2**10
+
+
+class Oracle:
+    """
+    An engine, and what each of its volumes, snapshots and trash items must hold.
+
+    Its verbs are the engine's, `write` is the guest. The content is a model of its own: nothing is read back for it.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.expected: dict[str, bytes] = {}
+        self._patterns = itertools.cycle(range(1, 256))
+
+    def volume(
+        self, name: str = "disk", size: int = MIB, type: VolumeType = "Data", *, uuid: str | None = None
+    ) -> str:  # fmt: skip
+        """Create an empty volume and return its uuid."""
+        volume = self.engine.create_volume(name, size, type, uuid=uuid).uuid
+        self.expected[volume] = bytes(size)
+        return volume
+
+    def write(self, volume: str, offset: int = 0, length: int = CLUSTER) -> None:
+        """Write length bytes at offset, as a guest does, of a pattern that the store does not hold yet."""
+        pattern = next(self._patterns)
+        poke(self.engine.volume_path(volume), pattern, offset, length)
+        old = self.expected[volume]
+        self.expected[volume] = old[:offset] + bytes([pattern]) * length + old[offset + length :]
+
+    def import_raw(self, file: Path, name: str) -> str:
+        """Make a volume of a raw image and return its uuid."""
+        volume = self.engine.import_volume(file, name, format="raw").uuid
+        self.expected[volume] = file.read_bytes()
+        return volume
+
+    def create(self, volume: str, name: str, *, uuid: str | None = None) -> Snapshot:
+        """Create a snapshot."""
+        snapshot = self.engine.create_snapshot(volume, name, uuid=uuid)
+        self.expected[snapshot.uuid] = self.expected[volume]
+        return snapshot
+
+    def revert(self, snapshot: str) -> str | None:
+        """Revert to a snapshot; returns the trash item that keeps the former active image, if one does."""
+        volume = self.engine.get_snapshot(snapshot).volume_uuid
+        item = self._replaced(volume, lambda: self.engine.revert(snapshot))
+        self.expected[volume] = self.expected[snapshot]
+        return item
+
+    def restore(self, item: str) -> str | None:
+        """Make a trash item the active image; returns the trash item that keeps the former one, if one does."""
+        volume = self._volume_of(item)
+        kept = self._replaced(volume, lambda: self.engine.restore_trash(item))
+        self.expected[volume] = self.expected.pop(item)
+        return kept
+
+    def restore_as_snapshot(self, item: str, name: str) -> Snapshot:
+        """Make a trash item a snapshot."""
+        snapshot = self.engine.restore_trash_as_snapshot(item, name)
+        self.expected[snapshot.uuid] = self.expected.pop(item)
+        return snapshot
+
+    def purge(self) -> None:
+        """Remove all trash for good."""
+        for item in self.engine.purge_trash(self.engine.list_trash()):
+            del self.expected[item.uuid]
+
+    def check(self) -> None:
+        """Assert all that check.full does."""
+        check.full(self.engine, self.expected)
+
+    def _replaced(self, volume: str, verb: Callable[[], None]) -> str | None:
+        """Run a verb that replaces the active image; returns the new trash item. What it held must still be there."""
+        before = {item.uuid for item in self.engine.list_trash()}
+        verb()
+        new = [item.uuid for item in self.engine.list_trash() if item.uuid not in before]
+        if not new:
+            frozen = [self.expected[s.uuid] for s in self.engine.list_snapshots(volume)]
+            assert self.expected[volume] in frozen, f"nothing keeps what volume {volume} held"
+            return None
+        (item,) = new
+        self.expected[item] = self.expected[volume]
+        return item
+
+    def _volume_of(self, item: str) -> str:
+        return next(i.volume_uuid for i in self.engine.list_trash() if i.uuid == item)
+
+
+def poke(path: Path, pattern: int, offset: int = 0, length: int = CLUSTER) -> None:
+    """Write length bytes of pattern at offset to the image at path, as a guest does."""
+    write = f"write -q -P {pattern} {offset} {length}"
+    subprocess.run(["qemu-io", "-f", "qcow2", "-c", write, str(path)], check=True, timeout=60)

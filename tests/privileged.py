@@ -1,0 +1,78 @@
+"""What only root can arrange for a test: a small disk, a full one, another user."""
+
+import os
+import pickle
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+import pytest
+
+NOBODY = 65534
+Answer = TypeVar("Answer")
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system, or becomes another user")
+
+
+@contextmanager
+def small_disk(path: Path, kib: int) -> Iterator[Path]:
+    """Have a file system of kib KiB at path, a new directory, for the block."""
+    path.mkdir()
+    options = f"size={kib}k,mode=0755"
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "small", path], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"this machine lets nobody mount: {done.stderr}")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "--lazy", path], check=True)
+
+
+@contextmanager
+def filled(disk: Path, leave: int = 0) -> Iterator[None]:
+    """Have no more than leave bytes free on disk for the block."""
+    ballast = disk / "ballast"
+    with open(ballast, "wb", buffering=0) as f, suppress(OSError):
+        while True:
+            f.write(bytes(2**20))
+    os.truncate(ballast, ballast.stat().st_size - leave)
+    try:
+        yield
+    finally:
+        ballast.unlink()
+
+
+@contextmanager
+def open_directory() -> Iterator[Path]:
+    """Have a directory that everybody may enter and write to; what pytest gives is root's alone."""
+    with TemporaryDirectory() as path:
+        os.chmod(path, 0o777)
+        yield Path(path)
+
+
+def as_nobody(verb: Callable[[], Answer]) -> Answer:
+    """Return what verb returns, or raise what it raises, in a process of a user who owns nothing."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+        with open(writing, "wb") as answers:
+            try:
+                answers.write(pickle.dumps((verb(), None)))
+            except BaseException as e:
+                answers.write(pickle.dumps((None, e)))
+        os._exit(0)
+    os.close(writing)
+    with open(reading, "rb") as answers:
+        told = answers.read()
+    os.waitpid(child, 0)
+    answer: Answer
+    answer, error = pickle.loads(told)
+    if error is not None:
+        raise error
+    return answer

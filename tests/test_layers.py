@@ -1,0 +1,113 @@
+"""The map of the rooms (ARCHITECTURE.md) as data, and every import of the package held against it."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import snapengine
+
+PACKAGE = Path(snapengine.__file__).parent
+
+LAYERS = (
+    ("__main__",),
+    ("cli",),
+    ("engine",),
+    ("importing", "preview"),
+    ("accounts", "recovery", "snapshot", "status", "tag", "trash", "verify", "volume"),
+    ("lookup", "operation"),
+    ("hold",),
+    ("plan", "resume", "strays"),
+    ("chain", "driver", "imagelock", "journal", "store"),
+    ("durable", "foreign", "lock", "records"),
+    ("inspector", "tree"),
+    ("checks",),
+    ("tables",),
+    ("arguments", "command", "layout", "qcow2"),
+    ("inventory",),
+    ("units",),
+    ("errors", "version"),
+)
+ROW = {module: row for row, modules in enumerate(LAYERS) for module in modules}
+
+# Loaded late, and why; ARCHITECTURE.md says the same.
+LATE = {
+    "__init__": {"snapengine.engine"},
+    "command": {"ctypes", "sh"},
+}
+FILES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(node: ast.AST) -> Iterator[str]:
+    """Give the full name of every module that one import statement names."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        names = [f"{node.module}.{alias.name}" for alias in node.names]
+        yield from names if node.module in ("snapengine", "snapengine.cli") else [str(node.module)]
+
+
+def own(path: Path) -> set[str]:
+    """Return the rooms that a file imports, also late and for type checks."""
+    found = (name for node in ast.walk(ast.parse(path.read_text())) for name in imports(node))
+    return {name.split(".")[1] for name in found if name.startswith("snapengine.")}
+
+
+def test_every_module_has_a_row_in_the_map() -> None:
+    assert {room(path) for path in FILES} == set(ROW)
+
+
+def test_the_map_in_the_architecture_page_is_this_one() -> None:
+    page = (PACKAGE.parent / "ARCHITECTURE.md").read_text().partition("## The map")[2]
+    rows = [line.split("|")[2] for line in page.splitlines() if re.match(r"\| \d+ \|", line)]
+    drawn = {name: row for row, text in enumerate(rows) for name in re.findall(r"`(\w+)`", text)}
+    known = {name: row for name, row in ROW.items() if name != "__main__"}
+
+    assert {name for name in drawn if name != "sh"} == set(known)
+    for above in known:
+        for below in known:
+            if known[above] < known[below]:
+                assert drawn[above] <= drawn[below], f"{above} stands below {below}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_only_from_rows_below_its_own(path: Path) -> None:
+    here = room(path)
+    for target in own(path) - {"__version__", "Engine"} - ({here} if (PACKAGE / here).is_dir() else set()):
+        assert ROW[target] > ROW[here], f"{here} imports {target}"
+
+
+@pytest.mark.parametrize("path", [*FILES, PACKAGE / "__init__.py"], ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_inside_functions_are_those_that_the_map_allows(path: Path) -> None:
+    functions = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.FunctionDef)]
+    late = {name for function in functions for node in ast.walk(function) for name in imports(node)}
+
+    if room(path) != "cli":
+        assert late == LATE.get(path.stem, set())
+
+
+def test_only_command_imports_sh_and_only_durable_changes_names() -> None:
+    for path in FILES:
+        if room(path) == "cli":
+            continue
+        text = path.read_text()
+        named = {name for node in ast.walk(ast.parse(text)) for name in imports(node)}
+        assert path.stem == "command" or "sh" not in named
+        for call in ("os.fsync", "os.rename", "os.replace", "os.unlink", "os.link(", "shutil.rmtree"):
+            assert path.stem == "durable" or call not in text, f"{path.name} calls {call}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_has_at_most_250_lines_and_a_function_30(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 250
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
+            assert (node.end_lineno or 0) - first.lineno + 1 <= 30, f"{node.name} in {path.name}"

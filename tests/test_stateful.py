@@ -1,0 +1,106 @@
+"""Random walks over the verbs with the full check after every step; a failure prints the shortest action list."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from snapengine.engine import Engine
+from tests import check
+from tests.oracle import MIB, Oracle
+
+SIZE = MIB
+picks = st.integers(min_value=0, max_value=2**16)
+
+
+class Walk(RuleBasedStateMachine):
+    """Two volumes, root and data, whose every snapshot and trash item must hold what the model says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = tempfile.mkdtemp()
+        self.oracle = Oracle(Engine.init(Path(self.directory) / "storage", depth_limit=3))
+        self.volumes = [self.oracle.volume("root", SIZE, "Root"), self.oracle.volume("data", SIZE)]
+        self.count = 0
+        self.deepest = 3
+
+    def teardown(self) -> None:
+        shutil.rmtree(self.directory)
+
+    @property
+    def engine(self) -> Engine:
+        return self.oracle.engine
+
+    def _volume(self, pick: int) -> str:
+        return self.volumes[pick % len(self.volumes)]
+
+    def _snapshot(self, pick: int) -> str:
+        snapshots = self.engine.list_snapshots()
+        return snapshots[pick % len(snapshots)].uuid
+
+    def _name(self) -> str:
+        self.count += 1
+        return f"s{self.count}"
+
+    @initialize(start=st.integers(min_value=0, max_value=15))
+    def begin(self, start: int) -> None:
+        for volume in self.volumes:
+            self.oracle.write(volume, offset=start * 65536, length=4096)
+
+    @rule(pick=picks, start=st.integers(min_value=0, max_value=2047), sectors=st.integers(min_value=1, max_value=300))
+    def write(self, pick: int, start: int, sectors: int) -> None:
+        length = min(sectors * 512, SIZE - start * 512)
+        self.oracle.write(self._volume(pick), offset=start * 512, length=length)
+
+    @rule(pick=picks)
+    def create(self, pick: int) -> None:
+        self.oracle.create(self._volume(pick), self._name())
+
+    @precondition(lambda self: self.engine.list_snapshots())
+    @rule(pick=picks)
+    def revert(self, pick: int) -> None:
+        self.oracle.revert(self._snapshot(pick))
+
+    @precondition(lambda self: self.engine.list_snapshots())
+    @rule(pick=picks, name=st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=255))
+    def update(self, pick: int, name: str) -> None:
+        uuid = self._snapshot(pick)
+        assert self.engine.update_snapshot(uuid, name=name).name == name == self.engine.get_snapshot(uuid).name
+
+    @precondition(lambda self: self.engine.list_trash())
+    @rule(pick=picks)
+    def restore(self, pick: int) -> None:
+        items = self.engine.list_trash()
+        self.oracle.restore(items[pick % len(items)].uuid)
+
+    @precondition(lambda self: self.engine.list_trash())
+    @rule(pick=picks)
+    def keep(self, pick: int) -> None:
+        items = self.engine.list_trash()
+        item = items[pick % len(items)]
+        base = self.engine.get_snapshot(item.snapshot_uuid).distance if item.snapshot_uuid else 0
+        if base < self.engine.storage.max_incremental_snapshot_num:
+            assert self.oracle.restore_as_snapshot(item.uuid, self._name()).distance == base + 1
+
+    @precondition(lambda self: self.engine.list_trash())
+    @rule()
+    def purge(self) -> None:
+        self.oracle.purge()
+
+    @rule(limit=st.integers(min_value=2, max_value=5))
+    def limit(self, limit: int) -> None:
+        self.engine.set_depth_limit(limit)
+        self.deepest = max(self.deepest, limit)
+
+    @invariant()
+    def all_is_as_it_must_be(self) -> None:
+        check.full(self.engine, self.oracle.expected, depth=self.deepest)
+
+
+TestWalk = Walk.TestCase
+TestWalk.settings = settings(
+    max_examples=12, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
+)

@@ -1,0 +1,363 @@
+"""Verify: each kind of problem, made by hand and alone, is found; none in a clean store; and nothing changes."""
+
+import json
+import os
+import re
+import shutil
+import struct
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import pytest
+
+from snapengine import errors, inventory, journal, plan, qcow2
+from snapengine.engine import Engine
+from snapengine.journal import Rename
+from tests import prepared
+from tests.prepared import Prepared
+
+UNKNOWN, OP = "9" * 32, "f" * 32
+RELIABILITY = Path(__file__).parent.parent / "docs" / "reliability.md"
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    return prepared.make(tmp_path_factory.mktemp("verify") / "storage")
+
+
+@pytest.fixture
+def store(template: Prepared, tmp_path: Path) -> Prepared:
+    return template.copied(tmp_path / "storage")
+
+
+def trees(store: Prepared, change: Callable[[list[dict[str, object]]], object]) -> None:
+    """Change the trees in the volume's record by hand."""
+    kept = json.loads(store.record(store.volume).read_text())["trees"]
+    change(kept)
+    store.edit(store.volume, trees=kept)
+
+
+def qemu_img(*arguments: str | Path) -> None:
+    subprocess.run(["qemu-img", *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
+def rebase(image: Path, backing: str) -> None:
+    qemu_img("rebase", "-u", "-f", "qcow2", "-F", "qcow2", "-b", backing, image)
+
+
+def set_refcount(image: Path, cluster: int, count: int) -> None:
+    """Say in the refcounts of image, which is made longer where it ends before, that cluster is used count times."""
+    with open(image, "r+b") as f:
+        header = qcow2.read_header(f.fileno())
+        f.truncate(max(os.path.getsize(image), (cluster + 1) * header.cluster_size))
+        f.seek(header.refcount_table_offset)
+        (block,) = struct.unpack(">Q", f.read(8))
+        f.seek(block + 2 * cluster)
+        f.write(struct.pack(">H", count))
+
+
+def entry(store: Prepared, **other: object) -> journal.Entry:
+    whole = journal.Entry(
+        uuid=OP, verb="create snapshot", volume_uuid=store.volume, pid=1, schema_version=1,
+        directory=os.path.relpath(store.directory, store.root), started="Jun 7, 2017 9:20:17 PM",
+    )  # fmt: skip
+    return msgspec.structs.replace(whole, **other)
+
+
+def leave(store: Prepared, left: journal.Entry) -> None:
+    (store.root / "journal" / f"{OP}.json").write_bytes(inventory.encode(left))
+
+
+def half_a_create(store: Prepared) -> None:
+    """Leave what a create leaves that was killed before its commit."""
+    place = plan.Place(OP, "create snapshot", os.path.relpath(store.directory, store.root), "", 1)
+    parts = plan.Parts(UNKNOWN, "new", None, (), (), "", "", 0, 2**20)
+    record = inventory.decode(store.record(store.volume).read_bytes(), inventory.VolumeRecord, "")
+    made = plan.create_snapshot(place, record, None, 64, parts)
+    leave(store, entry(store, commit=made.entry.commit, made=made.entry.made, publish=made.entry.publish))
+    os.link(store.image(store.volume), store.image(UNKNOWN))
+    for name in (*made.records, f".{store.volume}.qcow2.{OP}.new"):
+        (store.directory / name).touch()
+
+
+def in_two_trees(store: Prepared) -> None:
+    """Say that second is the latest of a tree of its own, while it still stands on first."""
+    store.edit(store.second, treeUuid=UNKNOWN, latest=True)
+    trees(store, lambda t: t.append({**t[0], "uuid": UNKNOWN, "latest": store.second, "current": False}))
+
+
+def as_directory(path: Path) -> None:
+    """Put a directory in path's place."""
+    path.unlink()
+    path.mkdir()
+
+
+def linked(path: Path) -> None:
+    """Put a symbolic link to a copy in path's place."""
+    elsewhere = path.rename(path.parents[5] / "elsewhere.qcow2")
+    path.symlink_to(elsewhere)
+
+
+def copy_of_volume(store: Prepared) -> Path:
+    return store.directory.parent.parent.parent / f"acct-{UNKNOWN}" / store.directory.parent.name
+
+
+def copied_volume(store: Prepared) -> None:
+    shutil.copytree(store.directory.parent, copy_of_volume(store))
+
+
+class Row(NamedTuple):
+    """
+    One kind of problem, how it comes about, and what it is about.
+
+    of and at tell the object's uuid and the file, below the root, by a look at the store.
+    """
+
+    kind: str
+    how: str
+    make: Callable[[Prepared], object]
+    of: Callable[[Prepared], str]
+    at: Callable[[Prepared], str | Path]
+    message: str
+    deep: bool = False
+
+
+def volume(store: Prepared) -> str:
+    return store.volume
+
+
+def first(store: Prepared) -> str:
+    return store.first
+
+
+def second(store: Prepared) -> str:
+    return store.second
+
+
+def item(store: Prepared) -> str:
+    return store.item
+
+
+def storage(store: Prepared) -> str:
+    return store.engine.storage.uuid
+
+
+def stray(how: str, of: Callable[[Prepared], str], at: Callable[[Prepared], Path], directory: bool = False) -> Row:
+    def make(store: Prepared) -> None:
+        at(store).mkdir(parents=True) if directory else at(store).touch()
+
+    return Row("stray-file", how, make, of, at, "belongs to nothing that the records know")
+
+
+ACCOUNT = f"acct-{'a' * 32}"
+JOURNAL = f"journal/{OP}.json"
+ROWS = [
+    stray("beside the images", volume, lambda s: s.directory / "copy.qcow2"),
+    stray("a directory beside the images", volume, lambda s: s.directory / "backup", True),
+    stray("hidden beside the images", volume, lambda s: s.directory / f".{s.volume}.qcow2.{OP}.new"),
+    stray("an image without a record", volume, lambda s: s.image(UNKNOWN)),
+    stray("in the volume", volume, lambda s: s.directory.parent / "notes"),
+    stray("in the account", storage, lambda s: s.directory.parent.parent / "notes"),
+    stray("half a volume", storage, lambda s: s.directory.parent.with_name(f".vol-{UNKNOWN}.{OP}.new"), True),
+    stray("a volume without images", storage, lambda s: s.directory.parent.with_name(f"vol-{UNKNOWN}"), True),
+    stray("a volume that is a file", storage, lambda s: s.directory.parent.with_name(f"vol-{UNKNOWN}")),
+    stray("among the accounts", storage, lambda s: s.root / "dataVolumes" / "notes"),
+    stray("an account of no uuid", storage, lambda s: s.root / "rootVolumes" / "acct-admin", True),
+    stray("in an account without volumes", storage, lambda s: s.root / "dataVolumes" / ACCOUNT / "x", True),
+    stray("in the journal", storage, lambda s: s.root / "journal" / "notes"),
+    stray("in the root", storage, lambda s: s.root / "lost+found", True),
+    Row("stray-file", "a trash item without its record", lambda s: s.record(s.item).unlink(), volume,
+        lambda s: s.image(s.item), "belongs to nothing"),
+    Row("image-missing", "active", lambda s: s.image(s.volume).unlink(), volume, lambda s: s.image(s.volume),
+        "the image is missing"),
+    Row("image-missing", "snapshot", lambda s: s.image(s.first).unlink(), first, lambda s: s.image(s.first), "missing"),
+    Row("image-missing", "trash", lambda s: s.image(s.item).unlink(), item, lambda s: s.image(s.item), "missing"),
+    Row("image-refused", "no image", lambda s: s.image(s.second).write_text("x"), second, lambda s: s.image(s.second),
+        "it is not a qcow2 image"),
+    Row("image-refused", "cut off", lambda s: os.truncate(s.image(s.second), 70_000), second,
+        lambda s: s.image(s.second), "lies outside the file; was it cut off"),
+    Row("image-refused", "hostile", lambda s: rebase(s.image(s.first), "/etc/passwd"), first,
+        lambda s: s.image(s.first), "its backing file name '/etc/passwd' leads to another directory"),
+    Row("image-refused", "a link", lambda s: linked(s.image(s.second)), second, lambda s: s.image(s.second),
+        "it is a symbolic link"),
+    Row("wrong-backing", "of a snapshot", lambda s: rebase(s.image(s.second), f"{s.item}.trash.qcow2"), second,
+        lambda s: s.image(s.second), "the image stands on .*trash.qcow2, the record says"),
+    Row("wrong-backing", "of the active image", lambda s: rebase(s.image(s.volume), f"{s.second}.qcow2"), volume,
+        lambda s: s.image(s.volume), "the image stands on"),
+    Row("wrong-backing", "of a trash item", lambda s: rebase(s.image(s.item), f"{s.first}.qcow2"), item,
+        lambda s: s.image(s.item), "the image stands on"),
+    Row("wrong-backing", "no tree is current", lambda s: trees(s, lambda t: t[0].update(current=False)), volume,
+        lambda s: s.image(s.volume), "stands on .*, the record says None"),
+    Row("wrong-size", "in the record", lambda s: s.edit(s.volume, size=512), volume, lambda s: s.image(s.volume),
+        "the image has 1048576 bytes, the record says 512"),
+    Row("wrong-size", "of the image", lambda s: qemu_img("resize", "-q", "-f", "qcow2", s.image(s.volume), "2M"),
+        volume, lambda s: s.image(s.volume), "the image has 2097152 bytes, the record says 1048576"),
+    Row("wrong-latest", "a copy", lambda s: s.edit(s.second, latest=True), second, lambda s: s.record(s.second),
+        "the record says latest True, the trees say False"),
+    Row("wrong-latest", "of no snapshot", lambda s: trees(s, lambda t: t.append(
+        {**t[0], "uuid": UNKNOWN, "latest": UNKNOWN, "current": False})), volume, lambda s: s.record(s.volume),
+        f"tree {UNKNOWN} has the latest {UNKNOWN}, which is no snapshot"),
+    Row("wrong-latest", "in another tree", lambda s: trees(s, lambda t: t.append(
+        {**t[0], "uuid": UNKNOWN, "current": False})), volume, lambda s: s.record(s.volume),
+        f"the latest of tree {UNKNOWN} is in another tree"),
+    Row("wrong-distance", "a copy", lambda s: s.edit(s.second, distance=7), second, lambda s: s.record(s.second),
+        "the record says distance 7, the trees say 2"),
+    Row("torn-tree", "an unknown tree", lambda s: s.edit(s.second, treeUuid=UNKNOWN), second,
+        lambda s: s.record(s.second), "the snapshot is not in the tree of its parent"),
+    Row("torn-tree", "another tree than its parent's", in_two_trees, second, lambda s: s.record(s.second),
+        "the snapshot is not in the tree of its parent"),
+    Row("record-damaged", "cut off", lambda s: os.truncate(s.record(s.second), 100), volume, lambda s: s.directory,
+        "record .* is damaged"),
+    Row("record-damaged", "missing", lambda s: s.record(s.volume).unlink(), volume, lambda s: s.directory,
+        "is missing"),
+    Row("record-damaged", "of a parent missing", lambda s: s.record(s.first).unlink(), volume, lambda s: s.directory,
+        "has the parent .*, which has no record"),
+    Row("record-damaged", "a newer schema", lambda s: s.edit(s.item, schemaVersion=2), volume, lambda s: s.directory,
+        "written by a newer snapengine"),
+    Row("record-damaged", "another volume's", lambda s: s.edit(s.first, volumeUuid=UNKNOWN), volume,
+        lambda s: s.directory, "is of another snapshot or volume"),
+    Row("record-damaged", "a strange path", lambda s: s.edit(s.volume, installPath="/etc/passwd"), volume,
+        lambda s: s.directory, "not one of its own"),
+    Row("record-damaged", "a directory", lambda s: as_directory(s.record(s.second)), volume,
+        lambda s: s.directory, "record .* is no regular file"),
+    Row("record-damaged", "no date", lambda s: s.edit(s.second, createDate="yesterday"), volume, lambda s: s.directory,
+        "record .* is damaged: .*createDate"),
+    Row("record-damaged", "no accounts", lambda s: (s.root / "accounts.json").unlink(), storage,
+        lambda s: s.root / "accounts.json", "is missing"),
+    Row("record-damaged", "accounts cut off", lambda s: os.truncate(s.root / "accounts.json", 9), storage,
+        lambda s: s.root / "accounts.json", "is damaged"),
+    Row("unfinished", "a purge", lambda s: leave(s, entry(s)), volume, lambda s: JOURNAL,
+        "create snapshot of Jun 7, 2017 9:20:17 PM was cut off"),
+    Row("unfinished", "a create with all that it leaves", half_a_create, volume, lambda s: JOURNAL, "was cut off"),
+    Row("journal-damaged", "a newer schema", lambda s: leave(s, entry(s, schema_version=2)), lambda s: OP,
+        lambda s: JOURNAL, "written by a newer snapengine"),
+    Row("journal-damaged", "elsewhere", lambda s: leave(s, entry(s, drop=("../x",))), lambda s: OP, lambda s: JOURNAL,
+        "names what is not its own"),
+    Row("image-shared", "a hard link elsewhere", lambda s: os.link(s.image(s.second), s.root.parent / "elsewhere"),
+        second, lambda s: s.image(s.second), "another name"),
+    Row("duplicate-uuid", "a copy of a volume for another account", copied_volume, volume, copy_of_volume,
+        "has the same uuid"),
+    Row("image-leaks", "one cluster", lambda s: set_refcount(s.image(s.second), 9, 1), second,
+        lambda s: s.image(s.second), "1 clusters are leaked", True),
+    Row("image-corrupt", "a used cluster that counts as free", lambda s: set_refcount(s.image(s.first), 0, 0), first,
+        lambda s: s.image(s.first), "qemu-img check found 1 corruptions and 0 errors", True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[f"{row.kind}: {row.how}" for row in ROWS])
+def test_a_problem_is_found_alone_and_by_its_name_and_nothing_is_changed(store: Prepared, row: Row) -> None:
+    of = row.of(store)
+    row.make(store)
+    before = state(store.root)
+    found = store.engine.verify(deep=row.deep)
+
+    assert state(store.root) == before
+    at = str(store.root / row.at(store))
+    assert [(p.kind, p.object, p.path) for p in found] == [(row.kind, of, at)]
+    assert re.search(row.message, found[0].message)
+    assert found[0].repair and found[0].message.isprintable()
+
+
+def state(root: Path) -> dict[Path, tuple[object, ...]]:
+    """Return every file below root with what must not change; a lock that is taken may be made for it."""
+    found: dict[Path, tuple[object, ...]] = {}
+    for path in root.rglob("*"):
+        stat = path.lstat()
+        if path.name != ".lock":
+            times = () if path.is_dir() else (stat.st_mtime_ns, stat.st_ctime_ns)
+            found[path] = (stat.st_ino, stat.st_mode, stat.st_size if times else 0, *times)
+    return found
+
+
+@pytest.mark.parametrize("deep", [False, True], ids=["plain", "deep"])
+def test_a_clean_store_has_no_problem_and_stays_as_it_is(store: Prepared, deep: bool) -> None:
+    before = state(store.root)
+    assert store.engine.verify(deep=deep) == ()
+    assert store.engine.verify((store.volume, store.other), deep=deep) == ()
+    assert state(store.root) == before
+
+
+def test_an_empty_store_has_no_problem(engine: Engine) -> None:
+    assert engine.verify(deep=True) == ()
+
+
+def test_every_kind_that_is_documented_is_made_here_and_no_other(store: Prepared) -> None:
+    table = RELIABILITY.read_text().partition("| kind |")[2].partition("\n\n")[0]
+    kinds = {kind for line in table.splitlines() for kind in re.findall(r"`([a-z-]+)`", line.split(" | ")[0])}
+    assert kinds - {"wrong-current", "record-missing"} == {row.kind for row in ROWS}
+
+
+def test_two_current_trees_are_found_with_what_follows_from_them(store: Prepared) -> None:
+    """Alone it can not be: a second tree needs an origin, and the volume stands on one latest only."""
+    store.edit(store.second, parentUuid=None, treeUuid=UNKNOWN, distance=1, latest=True)
+    trees(store, lambda t: t.append({**t[0], "uuid": UNKNOWN, "latest": store.second}))
+    found = [(p.kind, p.object) for p in store.engine.verify()]
+    assert found == [("wrong-current", store.volume), ("wrong-backing", store.second)]
+
+
+def test_several_problems_are_all_found(store: Prepared) -> None:
+    (store.directory / "x").touch()
+    store.image(store.second).unlink()
+    store.edit(store.first, distance=3)
+    os.truncate(store.engine.volume_path(store.other), 100)
+    kinds = sorted(p.kind for p in store.engine.verify())
+    assert kinds == ["image-missing", "image-refused", "stray-file", "wrong-distance"]
+
+
+def test_only_the_volumes_asked_for_are_looked_at(store: Prepared) -> None:
+    (store.directory / "x").touch()
+    (store.root / "y").touch()
+    assert store.engine.verify((store.other,)) == ()
+    assert [Path(p.path).name for p in store.engine.verify((store.volume,))] == ["x"]
+    assert len(store.engine.verify()) == 2
+
+
+def test_an_unknown_volume_is_not_found(store: Prepared) -> None:
+    with pytest.raises(errors.NotFound):
+        store.engine.verify((UNKNOWN,))
+
+
+def test_a_damaged_volume_hides_no_other(store: Prepared) -> None:
+    store.record(store.volume).write_text("{")
+    os.truncate(store.engine.volume_path(store.other), 100)
+    assert sorted(p.kind for p in store.engine.verify()) == ["image-refused", "record-damaged"]
+
+
+def test_leaks_and_corruption_are_looked_for_only_when_asked(store: Prepared) -> None:
+    set_refcount(store.image(store.second), 9, 1)
+    set_refcount(store.image(store.first), 0, 0)
+    assert store.engine.verify() == ()
+    assert sorted(p.kind for p in store.engine.verify(deep=True)) == ["image-corrupt", "image-leaks"]
+
+
+def test_a_volume_that_is_just_being_made_is_no_stray(store: Prepared) -> None:
+    account = store.directory.parent.parent
+    making = account / f".vol-{UNKNOWN}.{OP}.new"
+    running = entry(
+        store,
+        directory=os.path.relpath(account, store.root),
+        commit=Rename(source=making.name, target=f"vol-{UNKNOWN}"),
+    )
+    with journal.begun(store.root, running):
+        making.mkdir()
+        assert store.engine.verify() == ()
+
+
+def test_a_chain_under_the_active_image_that_is_gone_names_just_the_image(store: Prepared) -> None:
+    shutil.move(store.image(store.first), store.root.parent)
+    (found,) = store.engine.verify(deep=True)
+    assert (found.kind, found.object) == ("image-missing", store.first)
+
+
+def test_nobody_is_told_to_move_away_what_an_image_stands_on(store: Prepared) -> None:
+    """What a lost journal entry leaves: the active image stands on a snapshot that has no record."""
+    needed = store.image(store.second).with_name(f"{UNKNOWN}.qcow2")
+    shutil.copyfile(store.image(store.second), needed)
+    rebase(store.image(store.volume), needed.name)
+    found = {p.kind: p for p in store.engine.verify()}
+
+    assert set(found) == {"wrong-backing", "record-missing"}
+    assert found["record-missing"].path == str(needed) and found["record-missing"].repair.startswith("leave it")
