@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from snapengine import chain, durable, errors, imagelock, inventory, journal, layout, lock, records, resume, store, tree
+from snapengine.draft import Place
 from snapengine.inventory import VolumeRecord
-from snapengine.plan import Place
 from snapengine.store import Store
 
 

@@ -66,11 +66,12 @@ class SnapshotRecord(Snapshot, frozen=True, kw_only=True):
     The file beside a frozen image.
 
     generation is the volume's from which on the snapshot exists: a reader leaves out what is ahead of the volume's
-    record, since its verb has not ended.
+    record, since its verb has not ended. linked tells that it stands on its volume's base.
     """
 
     schema_version: int
     generation: int
+    linked: bool = False
     system_tags: tuple[str, ...] = ()
     user_tags: tuple[str, ...] = ()
 
@@ -111,6 +112,8 @@ class VolumeRecord(Volume, frozen=True, kw_only=True):
     The file beside the active image: the one home of the volume's trees.
 
     generation grows with every change, so that a reader who takes no lock can tell that it must read again.
+    base is the image outside the volume's directory that the linked ones among its images stand on, named relative to
+    that directory: up to the root and down again. linked tells whether the active image is one.
     broken_bitmaps names the dirty bitmaps that a revert cut off: the next incremental backup must be a full one.
     taken is the trash item of which the last operation made something else: its own record goes a moment after this one
     came, and readers leave it out.
@@ -126,6 +129,8 @@ class VolumeRecord(Volume, frozen=True, kw_only=True):
     vm_name: str | None = None
     channel: str | None = None
     taken: str | None = None
+    base: str | None = None
+    linked: bool = False
 
 
 class TrashItem(Struct, frozen=True, kw_only=True):
@@ -140,14 +145,19 @@ class TrashItem(Struct, frozen=True, kw_only=True):
 
 
 class TrashRecord(TrashItem, frozen=True, kw_only=True):
-    """The file beside a trash item's image; generation as for a snapshot."""
+    """The file beside a trash item's image; generation and linked as for a snapshot."""
 
     schema_version: int
     generation: int
+    linked: bool = False
 
 
 class PrimaryStorage(Struct, frozen=True, kw_only=True):
-    """The store's own record; root is where it was last used (DESIGN, section 2: a moved store)."""
+    """
+    The store's own record; root is where it was last used (DESIGN, section 2: a moved store).
+
+    reflinks tells whether files may share extents here, as found when the store was made or moved, or as it was set.
+    """
 
     uuid: str
     name: str
@@ -155,6 +165,7 @@ class PrimaryStorage(Struct, frozen=True, kw_only=True):
     schema_version: int
     create_date: Date
     max_incremental_snapshot_num: int = 64
+    reflinks: bool = False
 
 
 class Account(Struct, frozen=True, kw_only=True):

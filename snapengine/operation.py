@@ -35,10 +35,10 @@ from snapengine import (
     store,
     tables,
 )
+from snapengine.draft import Plan
 from snapengine.hold import Held, Image
 from snapengine.inventory import SnapshotRecord, TrashRecord, VolumeRecord
 from snapengine.journal import Entry
-from snapengine.plan import Plan
 from snapengine.store import Store
 
 Making = Callable[[Path], AbstractContextManager[Plan]]

@@ -1,41 +1,16 @@
-"""
-What a verb will do, as a journal entry and the records that it prepares. Pure: every shape is a table in its tests.
+"""What a verb will do: a draft of each, out of the records alone. Pure: every shape is a table in its tests."""
 
-All records are written whole under temporary names before the commit point, and take their names after it, the
-volume's own in the order given here: readers see the verb's outcome from the moment its record has its name.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from snapengine import inventory, journal, layout, tree
+from snapengine import draft, inventory, layout, tree
+from snapengine.draft import Place, Plan
 from snapengine.inventory import SnapshotRecord, Struct, TrashRecord, VolumeRecord
-from snapengine.journal import Entry, Rename
+from snapengine.journal import Rename
 
 replace = msgspec.structs.replace
-
-
-class Place(NamedTuple):
-    """
-    Who works where: the operation's uuid, verb and process, its directory below the root, when it began.
-
-    A tree that the operation opens gets the operation's uuid, which nothing else has.
-    """
-
-    operation: str
-    verb: str
-    directory: str
-    now: str
-    pid: int
-
-
-class Plan(NamedTuple):
-    """A journal entry and, by the temporary name of each, the records that the operation prepares."""
-
-    entry: Entry
-    records: Mapping[str, Struct]
 
 
 class Parts(NamedTuple):
@@ -69,11 +44,11 @@ def create_snapshot(
     above = None if parent is None or full else parent
     record = _snapshot(place, volume, above, above.tree_uuid if above else place.operation, parts)
     trees = tree.grown(volume.trees, record.tree_uuid, record.uuid, place.now)
-    changed = _next(place, volume, trees=trees, size=parts.size)
+    changed = draft.following(place, volume, trees=trees, size=parts.size)
     old_parent = [(layout.record(parent.uuid), replace(parent, latest=False))] if parent and not full else []
     records = [(layout.record(record.uuid), record), (layout.record(volume.uuid), changed), *old_parent]
     image = layout.image(record.uuid)
-    return _over_active(place, volume, image, records, made=(image,), reserved=(record.uuid,))
+    return draft.over_active(place, volume, image, records, made=(image,), reserved=(record.uuid,))
 
 
 def is_full(parent: SnapshotRecord | None, limit: int) -> bool:
@@ -122,9 +97,10 @@ def revert(
     the active image, None where that holds nothing of its own. bitmaps are the dirty bitmaps that end with it.
     """
     trees = tree.grown(volume.trees, target.tree_uuid, target.uuid, place.now)
-    changed = _next(place, volume, trees=trees, size=size, broken_bitmaps=_broken(volume, bitmaps))
+    changed = draft.following(place, volume, trees=trees, size=size, broken_bitmaps=_broken(volume, bitmaps))
     kept, made = _kept([(layout.record(volume.uuid), changed), *_moved(tip, target)], item)
-    return _over_active(place, volume, layout.image(target.uuid), kept, made, reserved=(item.uuid,) if item else ())
+    reserved = (item.uuid,) if item else ()
+    return draft.over_active(place, volume, layout.image(target.uuid), kept, made, reserved)
 
 
 def trash_item(place: Place, volume: VolumeRecord, item: str, size: int) -> TrashRecord:
@@ -151,12 +127,12 @@ def restore(
     else:
         trees = tree.grown(volume.trees, base.tree_uuid, base.uuid, place.now)
     broken = _broken(volume, bitmaps)
-    changed = _next(place, volume, trees=trees, size=size, taken=restored.uuid, broken_bitmaps=broken)
+    changed = draft.following(place, volume, trees=trees, size=size, taken=restored.uuid, broken_bitmaps=broken)
     rename = Rename(source=layout.trash_image(restored.uuid), target=layout.active_name(volume))
     backing = layout.image(base.uuid) if base else None
     kept, made = _kept([(layout.record(volume.uuid), changed), *_moved(tip, base)], item)
     drop = (layout.trash_record(restored.uuid),)
-    return _plan(place, volume, rename, backing, kept, made, drop=drop, reserved=(item.uuid,) if item else ())
+    return draft.plan(place, volume, rename, backing, kept, made, drop=drop, reserved=(item.uuid,) if item else ())
 
 
 def branch(place: Place, volume: VolumeRecord, item: TrashRecord, base: SnapshotRecord | None, parts: Parts) -> Plan:
@@ -168,25 +144,25 @@ def branch(place: Place, volume: VolumeRecord, item: TrashRecord, base: Snapshot
         record, trees = replace(record, latest=False), volume.trees
     records: list[tuple[str, Struct]] = [
         (layout.record(record.uuid), record),
-        (layout.record(volume.uuid), _next(place, volume, trees=trees, taken=item.uuid)),
+        (layout.record(volume.uuid), draft.following(place, volume, trees=trees, taken=item.uuid)),
     ]
     rename = Rename(source=layout.trash_image(item.uuid), target=layout.image(record.uuid))
     backing = layout.image(base.uuid) if base else None
     drop = (layout.trash_record(item.uuid),)
-    return _plan(place, volume, rename, backing, records, (), drop=drop, reserved=(record.uuid,))
+    return draft.plan(place, volume, rename, backing, records, (), drop=drop, reserved=(record.uuid,))
 
 
 def purge(place: Place, volume: VolumeRecord, items: Sequence[str]) -> Plan:
     """Plan that trash items go for good: writing the entry decides, from then on it only goes forward."""
     drop = tuple(name for item in items for name in (layout.trash_image(item), layout.trash_record(item)))
-    return Plan(_entry(place, volume.uuid, drop=drop), {})
+    return Plan(draft.entry(place, volume.uuid, drop=drop), {})
 
 
 def new_volume(place: Place, volume: VolumeRecord) -> Plan:
     """Plan that a volume, prepared in a directory beside its own, appears by one rename of that directory."""
     target = f"vol-{volume.uuid}"
     rename = Rename(source=layout.new(target, place.operation), target=target)
-    entry = _entry(place, volume.uuid, commit=rename, reserved=(volume.uuid,))
+    entry = draft.entry(place, volume.uuid, commit=rename, reserved=(volume.uuid,))
     return Plan(entry, {})
 
 
@@ -207,43 +183,3 @@ def _kept(
     if item is None:
         return records, ()
     return [(layout.trash_record(item.uuid), item), *records], (layout.trash_image(item.uuid),)
-
-
-def _next(place: Place, volume: VolumeRecord, **changes: object) -> VolumeRecord:
-    """Return volume's record after the operation; its generation tells readers that something changed."""
-    return replace(volume, **{"taken": None, **changes}, generation=volume.generation + 1, last_op_date=place.now)
-
-
-def _over_active(
-    place: Place, volume: VolumeRecord, backing: str, records: Sequence[tuple[str, Struct]], made: tuple[str, ...],
-    reserved: tuple[str, ...],
-) -> Plan:  # fmt: skip
-    """Return the plan whose commit is the rename of a new overlay on backing over the active image."""
-    active = layout.active_name(volume)
-    rename = Rename(source=layout.new(active, place.operation), target=active)
-    return _plan(place, volume, rename, backing, records, made, reserved=reserved)
-
-
-def _plan(
-    place: Place, volume: VolumeRecord, commit: Rename, backing: str | None, records: Sequence[tuple[str, Struct]],
-    made: tuple[str, ...], **rest: tuple[str, ...],
-) -> Plan:  # fmt: skip
-    prepared = {layout.new(name, place.operation): record for name, record in records}
-    publish = tuple(Rename(source=layout.new(name, place.operation), target=name) for name, _ in records)
-    names = (*made, *prepared)
-    return Plan(
-        _entry(place, volume.uuid, commit=commit, backing=backing, made=names, publish=publish, **rest), prepared
-    )
-
-
-def _entry(place: Place, volume: str, **rest: object) -> Entry:
-    return journal.Entry(
-        uuid=place.operation,
-        verb=place.verb,
-        volume_uuid=volume,
-        directory=place.directory,
-        pid=place.pid,
-        started=place.now,
-        schema_version=inventory.SCHEMA_VERSION,
-        **rest,  # type: ignore[arg-type]
-    )

@@ -26,9 +26,9 @@ from snapengine import (
     tree,
 )
 from snapengine.command import Progress
+from snapengine.draft import Plan
 from snapengine.hold import Held, Image
 from snapengine.inventory import Snapshot, SnapshotRecord
-from snapengine.plan import Plan
 from snapengine.store import Store
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from snapengine import arguments, durable, errors, inventory, layout, lock, records, units
+from snapengine import arguments, durable, errors, inventory, layout, lock, records, reflink, units
 from snapengine.inventory import Account, Accounts, PrimaryStorage, VolumeRecord
 from snapengine.records import Contents
 
@@ -62,6 +62,7 @@ def make(root: Path, name: str, depth: int) -> Store:
             schema_version=inventory.SCHEMA_VERSION,
             create_date=date,
             max_incremental_snapshot_num=depth,
+            reflinks=reflink.is_possible(root),
         )
         write_storage(root, record)
     return Store(root, record)
@@ -107,7 +108,8 @@ def write_storage(root: Path, record: PrimaryStorage) -> None:
 def note_move(opened: Store) -> None:
     """Write the root down where the store is found at another one than before: it was moved or copied whole."""
     if opened.record.root != str(opened.root):
-        write_storage(opened.root, msgspec.structs.replace(opened.record, root=str(opened.root)))
+        here = msgspec.structs.replace(opened.record, root=str(opened.root), reflinks=reflink.is_possible(opened.root))
+        write_storage(opened.root, here)
 
 
 def read_accounts(root: Path) -> Accounts:

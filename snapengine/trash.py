@@ -22,6 +22,7 @@ from snapengine import (
     tree,
     units,
 )
+from snapengine.draft import Plan
 from snapengine.hold import Held
 from snapengine.inventory import Snapshot, SnapshotRecord, TrashItem, TrashRecord
 from snapengine.store import Store
@@ -94,7 +95,7 @@ def _check_unused(work: Held, item: str) -> None:
         pass
 
 
-def _purge(work: Held, made: plan.Plan) -> None:
+def _purge(work: Held, made: Plan) -> None:
     try:
         operation.forward(work, made)
     except errors.NoSpace:
@@ -123,7 +124,7 @@ def restore(opened: Store, item: str, wait: float) -> None:
             made = plan.restore(work.place, work.volume, record, base, tip, new, size, operation.bitmaps(old))
 
             @contextmanager
-            def making(_: Path) -> Iterator[plan.Plan]:
+            def making(_: Path) -> Iterator[Plan]:
                 yield made
                 operation.keep_former(work, new)
 

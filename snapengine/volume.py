@@ -23,6 +23,7 @@ from snapengine import (
     records,
     store,
 )
+from snapengine.draft import Place
 from snapengine.inventory import Struct, Volume, VolumeRecord, VolumeType
 from snapengine.store import Store
 
@@ -102,7 +103,7 @@ def appear(opened: Store, request: Request, verb: str, fill: Callable[[Path], No
 
 
 def _record(
-    opened: Store, place: plan.Place, directory: Path, request: Request, new: str, account: str, size: int
+    opened: Store, place: Place, directory: Path, request: Request, new: str, account: str, size: int
 ) -> VolumeRecord:
     return VolumeRecord(
         uuid=new,

@@ -32,6 +32,24 @@ def small_disk(path: Path, kib: int) -> Iterator[Path]:
 
 
 @contextmanager
+def xfs(directory: Path, mib: int = 512) -> Iterator[Path]:
+    """Have an XFS file system, on which files can share extents, at directory/xfs for the block."""
+    disk, image = directory / "xfs", directory / "xfs.img"
+    disk.mkdir()
+    image.touch()
+    os.truncate(image, mib * 2**20)
+    subprocess.run(["mkfs.xfs", "-q", "-m", "reflink=1", image], check=True)
+    done = subprocess.run(["mount", "-o", "loop", image, disk], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"this machine lets nobody mount: {done.stderr}")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
+        image.unlink()
+
+
+@contextmanager
 def filled(disk: Path, leave: int = 0) -> Iterator[None]:
     """Have no more than leave bytes free on disk for the block."""
     ballast = disk / "ballast"

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from snapengine import errors, inventory, journal, layout, plan, recovery
+from snapengine import draft, errors, inventory, journal, layout, plan, recovery
 from snapengine.engine import Engine
 from snapengine.journal import Entry, Rename
 from tests import privileged
@@ -240,7 +240,7 @@ def test_a_wrong_entry_stops_the_next_verb_with_its_path_and_no_reader(oracle: O
 def dead(engine: Engine, volume: str) -> Entry:
     """Leave the entry of a purge that died right after it was begun, and return it."""
     directory = os.path.relpath(engine.volume_path(volume).parent, engine.root)
-    place = plan.Place(OP, "purge trash", directory, "Jun 7, 2017 9:20:17 PM", 4711)
+    place = draft.Place(OP, "purge trash", directory, "Jun 7, 2017 9:20:17 PM", 4711)
     left = plan.purge(place, records_of(engine, volume), [])
     put(engine.root, left.entry)
     return left.entry

@@ -7,9 +7,10 @@ import msgspec
 import pytest
 
 from snapengine import inventory, layout, plan
+from snapengine.draft import Place, Plan
 from snapengine.inventory import SnapshotRecord, TrashRecord, Tree, VolumeRecord
 from snapengine.journal import Entry, Rename
-from snapengine.plan import Parts, Place, Plan
+from snapengine.plan import Parts
 
 NOW, EARLIER = "Jun 7, 2017 9:20:17 PM", "Jan 1, 2017 12:00:00 AM"
 V, S, P, Q, X, I, J = (letter * 32 for letter in "0123456")  # volume, new snapshot, three old ones, trash items

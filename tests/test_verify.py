@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from snapengine import errors, inventory, journal, plan, qcow2
+from snapengine import draft, errors, inventory, journal, plan, qcow2
 from snapengine.engine import Engine
 from snapengine.journal import Rename
 from tests import prepared
@@ -73,7 +73,7 @@ def leave(store: Prepared, left: journal.Entry) -> None:
 
 def half_a_create(store: Prepared) -> None:
     """Leave what a create leaves that was killed before its commit."""
-    place = plan.Place(OP, "create snapshot", os.path.relpath(store.directory, store.root), "", 1)
+    place = draft.Place(OP, "create snapshot", os.path.relpath(store.directory, store.root), "", 1)
     parts = plan.Parts(UNKNOWN, "new", None, (), (), "", "", 0, 2**20)
     record = inventory.decode(store.record(store.volume).read_bytes(), inventory.VolumeRecord, "")
     made = plan.create_snapshot(place, record, None, 64, parts)

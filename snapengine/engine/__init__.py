@@ -1,0 +1,102 @@
+"""
+The public library: one method a verb, uuids in, frozen structs out, the errors of errors.py.
+
+It holds no state but where the store is, so one engine serves several threads, and several processes may each have
+their own on the same root.
+"""
+
+import os
+from pathlib import Path
+
+from snapengine import accounts, arguments, errors, lock, lookup, recovery, status, store, tag, verify
+from snapengine.engine.snapshots import Snapshots
+from snapengine.engine.trash import Trash
+from snapengine.engine.volumes import Volumes
+from snapengine.inventory import Account, PrimaryStorage
+from snapengine.recovery import Recovered
+from snapengine.status import Status
+from snapengine.tag import Tag
+from snapengine.verify import Problem
+
+
+@errors.translating
+class Engine(Volumes, Snapshots, Trash):
+    """
+    An open primary storage.
+
+    recovered says what a crash had left and what became of it. wait is how long, in seconds, a verb waits for another
+    operation on the same volume before it raises Locked.
+    """
+
+    def __init__(self, root: Path, recovered: tuple[Recovered, ...], wait: float) -> None:
+        super().__init__(root, wait)
+        self.recovered = recovered
+
+    @classmethod
+    def open(cls, root: str | os.PathLike[str], *, recover: bool = True, wait: float = lock.DEFAULT_WAIT) -> "Engine":
+        """
+        Open the primary storage at root, and finish or undo what a crash left there; never waits for anything.
+
+        Raises NoStorage where there is none.
+        """
+        opened = store.open_store(Path(root))
+        return cls(opened.root, recovery.recover(opened.root) if recover else (), wait)
+
+    @classmethod
+    def init(cls, root: str | os.PathLike[str], *, name: str = "primary", depth_limit: int = 64) -> "Engine":
+        """Make a primary storage at root, which is new or empty, and open it; Conflict where one is already."""
+        opened = store.make(Path(root), arguments.name(name), arguments.depth(depth_limit))
+        return cls(opened.root, (), lock.DEFAULT_WAIT)
+
+    @property
+    def storage(self) -> PrimaryStorage:
+        """The store's record as it is now."""
+        return self._store.record
+
+    def find_volume(self, text: str) -> str:
+        """Return the uuid of the volume that text names: a uuid, a name, the start of a uuid. See lookup."""
+        return lookup.volume(self._store, text)
+
+    def find_snapshot(self, text: str) -> str:
+        """Return the uuid of the snapshot that text names, as `VOLUME/SNAPSHOT` too. See lookup."""
+        return lookup.snapshot(self._store, text)
+
+    def find_trash_item(self, text: str) -> str:
+        """Return the uuid of the trash item that text names: its uuid, or the start of it."""
+        return lookup.trash_item(self._store, text)
+
+    def find_object(self, text: str) -> str:
+        """Return the uuid of the volume or snapshot that text names."""
+        return lookup.anything(self._store, text)
+
+    def status(self) -> Status:
+        """Return the store at a glance."""
+        return status.status(self._store)
+
+    def set_depth_limit(self, depth: int) -> PrimaryStorage:
+        """Set how deep a chain of a volume without a limit of its own may get (2 to 119); at once."""
+        return status.set_depth(self._store, depth, self.wait)
+
+    def create_account(self, name: str) -> Account:
+        """Add an account; Conflict when one has this name."""
+        return accounts.create(self._store, name, self.wait)
+
+    def list_accounts(self) -> tuple[Account, ...]:
+        """Return all accounts, by name."""
+        return accounts.list_all(self._store)
+
+    def list_tags(self, uuid: str | None = None) -> tuple[Tag, ...]:
+        """Return the tags of a volume or snapshot, or all."""
+        return tag.list_all(self._store, uuid)
+
+    def add_tag(self, uuid: str, text: str, *, user: bool = False) -> tuple[Tag, ...]:
+        """Give a volume or snapshot a tag; returns all that it has."""
+        return tag.add(self._store, uuid, text, user, self.wait)
+
+    def remove_tag(self, uuid: str, text: str) -> tuple[Tag, ...]:
+        """Take a tag from a volume or snapshot; returns those that are left."""
+        return tag.remove(self._store, uuid, text, self.wait)
+
+    def verify(self, volumes: tuple[str, ...] = (), *, deep: bool = False) -> tuple[Problem, ...]:
+        """Return what is wrong with these volumes, or with the whole store; changes nothing. See verify.verify."""
+        return verify.verify(self._store, volumes, deep, self.wait)

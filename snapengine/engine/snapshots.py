@@ -1,0 +1,51 @@
+"""The engine's verbs on snapshots."""
+
+from pathlib import Path
+
+from snapengine import errors, preview, snapshot
+from snapengine.command import Progress
+from snapengine.engine.opened import Opened
+from snapengine.inventory import Snapshot
+from snapengine.preview import Preview
+from snapengine.tree import DrawnTree
+
+
+@errors.translating
+class Snapshots(Opened):
+    """What volumes held at a moment."""
+
+    def create_snapshot(
+        self, volume_uuid: str, name: str, *, description: str | None = None, uuid: str | None = None,
+        system_tags: tuple[str, ...] = (), user_tags: tuple[str, ...] = (), progress: Progress | None = None,
+    ) -> Snapshot:  # fmt: skip
+        """Freeze the volume's present content; see snapshot.create. progress is told of a full snapshot's copy."""
+        request = snapshot.Request(name, description, uuid, system_tags, user_tags)
+        return snapshot.create(self._store, volume_uuid, request, self.wait, progress)
+
+    def list_snapshots(self, volume_uuid: str | None = None) -> tuple[Snapshot, ...]:
+        """Return a volume's snapshots, or all, oldest first."""
+        return snapshot.list_all(self._store, volume_uuid)
+
+    def get_snapshot(self, uuid: str) -> Snapshot:
+        """Return one snapshot."""
+        return snapshot.show(self._store, uuid)
+
+    def snapshot_path(self, uuid: str) -> Path:
+        """Return the path of a snapshot's image, which nobody may write to."""
+        return snapshot.path(self._store, uuid)
+
+    def update_snapshot(self, uuid: str, *, name: str | None = None, description: str | None = None) -> Snapshot:
+        """Change a snapshot's name or description; None leaves it as it is."""
+        return snapshot.update(self._store, uuid, name, description, self.wait)
+
+    def snapshot_trees(self, volume_uuid: str) -> tuple[DrawnTree, ...]:
+        """Return the volume's snapshot trees, oldest first."""
+        return snapshot.trees(self._store, volume_uuid)
+
+    def revert(self, uuid: str) -> None:
+        """Take the volume back to what the snapshot froze; its present image goes to the trash. See snapshot.revert."""
+        snapshot.revert(self._store, uuid, self.wait)
+
+    def preview_revert(self, uuid: str) -> Preview:
+        """Return what revert would do, and refuse what it would refuse; changes nothing. See preview.revert."""
+        return preview.revert(self._store, uuid, self.wait)

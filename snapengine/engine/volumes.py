@@ -1,0 +1,61 @@
+"""The engine's verbs on volumes."""
+
+import os
+from pathlib import Path
+
+from snapengine import errors, importing, volume
+from snapengine.command import Progress
+from snapengine.driver import Format
+from snapengine.engine.opened import Opened
+from snapengine.inventory import Volume, VolumeType
+from snapengine.volume import Link
+
+
+@errors.translating
+class Volumes(Opened):
+    """The disks of VMs."""
+
+    def create_volume(
+        self, name: str, size: int, type: VolumeType = "Data", *, account: str = "admin", uuid: str | None = None,
+        description: str | None = None, tags: tuple[str, ...] = (),
+    ) -> Volume:  # fmt: skip
+        """Create an empty volume of size bytes, rounded up to 512; see volume.create."""
+        return volume.create(self._store, volume.Request(name, type, account, uuid, description, tags), size)
+
+    def import_volume(
+        self, file: str | os.PathLike[str], name: str | None = None, type: VolumeType = "Data", *,
+        account: str = "admin", uuid: str | None = None, description: str | None = None, tags: tuple[str, ...] = (),
+        format: Format | None = None, move: bool = False, progress: Progress | None = None,
+    ) -> Volume:  # fmt: skip
+        """Make a volume of an image in any of six formats; see importing.import_volume."""
+        path = Path(os.path.abspath(file))
+        request = volume.Request(path.stem if name is None else name, type, account, uuid, description, tags)
+        return importing.import_volume(self._store, path, request, format, move, progress)
+
+    def list_volumes(self) -> tuple[Volume, ...]:
+        """Return all volumes, by name."""
+        return volume.list_all(self._store)
+
+    def get_volume(self, uuid: str) -> Volume:
+        """Return one volume."""
+        return volume.show(self._store, uuid)
+
+    def update_volume(self, uuid: str, *, name: str | None = None, description: str | None = None) -> Volume:
+        """Change a volume's name or description; None leaves it as it is."""
+        return volume.update(self._store, uuid, name, description, self.wait)
+
+    def volume_path(self, uuid: str) -> Path:
+        """Return the path of the volume's active image: what a VM opens."""
+        return volume.path(self._store, uuid)
+
+    def volume_chain(self, uuid: str) -> tuple[Link, ...]:
+        """Return the images that the volume consists of, the active one first."""
+        return volume.links(self._store, uuid)
+
+    def attach_volume(self, uuid: str, vm: str, channel: str | None = None) -> Volume:
+        """Note that a VM uses the volume; Conflict when another one does."""
+        return volume.attach(self._store, uuid, vm, channel, self.wait)
+
+    def detach_volume(self, uuid: str) -> Volume:
+        """Note that no VM uses the volume any more."""
+        return volume.detach(self._store, uuid, self.wait)
