@@ -37,11 +37,19 @@ class Layer(NamedTuple):
 
 def layer(path: Path, expected: Expected | None = None) -> Layer:
     """Return the inspected image at path; Refused for a bad one, Corrupt where there is no file."""
-    fd = _open(path)
+    fd = open_layer(path)
     try:
         return opened(fd, path, expected)
     finally:
         os.close(fd)
+
+
+def open_layer(path: Path) -> int:
+    """Return a read-only descriptor of the image at path, which the caller closes; Corrupt where there is no file."""
+    try:
+        return inspector.open_image(path)
+    except FileNotFoundError as e:
+        raise errors.Corrupt(what=f"image {path} is missing") from e
 
 
 def opened(fd: int, path: Path, expected: Expected | None = None) -> Layer:
@@ -79,10 +87,3 @@ def read(directory: Path, name: str) -> tuple[Layer, ...]:
         layers.append(found)
         at = found.backing
     return tuple(layers)
-
-
-def _open(path: Path) -> int:
-    try:
-        return inspector.open_image(path)
-    except FileNotFoundError as e:
-        raise errors.Corrupt(what=f"image {path} is missing") from e

@@ -1,0 +1,214 @@
+"""
+Read which clusters the L2 tables of a qcow2 image name, in runs. Nothing in the tables is believed.
+
+Offsets and rules are those of the qcow2 specification (docs/interop/qcow2.txt in QEMU: "Cluster mapping", "Extended
+L2 Entries"); errors as in qcow2.py. No table is read twice and none beyond the file, so what a hostile image costs is
+bounded by the length of its file.
+"""
+
+import os
+import re
+import sys
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from snapengine import errors, qcow2, units
+from snapengine.qcow2 import Header
+
+SUBCLUSTERS = 32  # in a cluster of an image with extended L2 entries
+WHOLE = 2**SUBCLUSTERS - 1  # all of them
+
+_COMPRESSED, _ZERO = 1 << 62, 1
+_OFFSET = 0x00FFFFFFFFFFFE00  # bits 9-55 of an L1 or L2 entry
+_RESERVED_L1 = 0x7F000000000001FF
+_RESERVED = 0x3F000000000001FE  # of an L2 entry that is not compressed; bit 0 as well with extended L2 entries
+_NOT_ZERO = re.compile(rb"[^\0]")
+
+
+class Image(NamedTuple):
+    """An open image as its tables are read; length is that of the file in bytes, path is for errors only."""
+
+    fd: int
+    header: Header
+    length: int
+    path: Path | str
+
+    def refused(self, check: str, why: str) -> errors.Refused:
+        """Return the error that refuses the image; check is the name of the reason."""
+        return errors.Refused(path=self.path, why=why, check=check)
+
+
+class Run(NamedTuple):
+    """
+    Neighbouring clusters of one kind, so many of them from the guest's offset start on.
+
+    host is where the first lies in the file, the others follow it; 0 where the image keeps no room for them. bits say
+    what their subclusters are: allocated the lower 32, zero the upper ones; of an image without subclusters all are
+    the same. Of compressed clusters host and bits are 0, see stored.
+    """
+
+    start: int
+    clusters: int
+    host: int
+    bits: int
+    compressed: bool
+
+
+class _Entries(NamedTuple):
+    """A run as an L2 table has it: its clusters from number on, the first of them, and bits as in Run."""
+
+    number: int
+    clusters: int
+    entry: int
+    bits: int
+
+
+class Stored(NamedTuple):
+    """Where a compressed cluster's data lies in the file: its first byte, and how many it may have at most."""
+
+    host: int
+    length: int
+
+
+def opened(fd: int, header: Header, path: Path | str = "") -> Image:
+    """Return the image open at fd, whose header has passed the inspector."""
+    return Image(fd, header, os.fstat(fd).st_size, path)
+
+
+def runs(image: Image) -> Iterator[Run]:
+    """
+    Give the runs of clusters that the image holds itself, in order; they may go on behind the virtual size.
+
+    Raises errors.Refused for tables that no QEMU writes: entries that point outside the file or between clusters,
+    that have reserved bits, an L2 table that is used twice.
+    """
+    for base, data in _tables(image):
+        for found in _entries(image, data):
+            start = base + (found.number << image.header.cluster_bits)
+            if found.entry & _COMPRESSED:
+                _stored(image, found.entry)
+                yield Run(start, found.clusters, 0, 0, True)
+                continue
+            host = found.entry & _OFFSET
+            _check(image, found, host)
+            if host or found.bits >> SUBCLUSTERS:
+                yield Run(start, found.clusters, host, found.bits, False)
+
+
+def stored(image: Image, offset: int) -> Stored:
+    """Return where the compressed cluster that holds the guest's offset is stored; Refused for one that is not."""
+    header = image.header
+    at = header.l1_offset + 8 * (offset // header.l1_coverage)
+    table = _l2_offset(image, *(_words(qcow2.read(image.fd, 8, at, image.path)) or (0,)))
+    width = 16 if header.extended_l2 else 8
+    at = table + width * (offset % header.l1_coverage >> header.cluster_bits)
+    entry = _words(qcow2.read(image.fd, 8, at, image.path))
+    if not entry or not entry[0] & _COMPRESSED:
+        raise image.refused("not-compressed", f"its cluster at {offset} is no longer compressed")
+    return _stored(image, entry[0])
+
+
+def _tables(image: Image) -> Iterator[tuple[int, bytes]]:
+    """Give each L2 table's content, and the guest's offset where it begins."""
+    header = image.header
+    seen: set[int] = set()
+    for number, entry in enumerate(_l1(image)):
+        if not entry & (_OFFSET | _RESERVED_L1):
+            continue
+        offset = _l2_offset(image, entry)
+        if offset in seen:
+            raise image.refused("l2-twice", f"its L2 table at {offset} is used twice")
+        seen.add(offset)
+        yield number * header.l1_coverage, qcow2.read(image.fd, header.cluster_size, offset, image.path)
+
+
+def _l1(image: Image) -> "array[int]":
+    """Return as many entries of the L1 table as the virtual size needs."""
+    header = image.header
+    if header.l1_entries * 8 > qcow2.MAX_L1_BYTES:
+        raise image.refused("l1-size", "its L1 table is over 32 MiB")
+    needed = min(header.l1_entries, -(-header.size // header.l1_coverage))
+    return _words(qcow2.read(image.fd, needed * 8, header.l1_offset, image.path))
+
+
+def _l2_offset(image: Image, entry: int) -> int:
+    offset = entry & _OFFSET
+    if entry & _RESERVED_L1:
+        raise image.refused("l1-entry", f"its L1 table has an entry with reserved bits, {entry:#x}")
+    if offset % image.header.cluster_size:
+        raise image.refused("l2-unaligned", f"its L2 table at {offset} is not aligned")
+    if not 0 < offset < image.length:
+        raise image.refused("l2-outside", f"its L2 table at {offset} lies outside the file; was it cut off?")
+    return offset
+
+
+def _words(data: bytes) -> "array[int]":
+    """Return the 64-bit big-endian numbers in data; what is left over at the end of a file is no entry."""
+    words = array("Q", data[: len(data) // 8 * 8])
+    if sys.byteorder == "little":
+        words.byteswap()
+    return words
+
+
+def _entries(image: Image, data: bytes) -> Iterator[_Entries]:
+    """Give the runs of entries of one L2 table that are not zero."""
+    words = _words(data)
+    extended = image.header.extended_l2
+    width = 2 if extended else 1
+    at = 0
+    while at + width <= len(words):
+        if not words[at]:
+            match = _NOT_ZERO.search(data, at * 8)
+            if match is None:
+                return
+            at = match.start() // (8 * width) * width
+            if at + width > len(words):
+                return
+        end = _end(image, words, at, width)
+        bits = words[at + 1] if extended else WHOLE << (SUBCLUSTERS if words[at] & _ZERO else 0)
+        yield _Entries(at // width, (end - at) // width, words[at], bits)
+        at = end
+
+
+def _end(image: Image, words: "array[int]", at: int, width: int) -> int:
+    """Return where the run of entries that begins at at ends: the same, each a cluster further in the file."""
+    entry = words[at]
+    end = at + width
+    if entry & _COMPRESSED:
+        return end
+    step = image.header.cluster_size if entry & _OFFSET else 0
+    last = len(words) - width
+    if width == 1:
+        while end <= last and words[end] == (entry := entry + step):
+            end += 1
+    else:
+        bits = words[at + 1]
+        while end <= last and words[end] == (entry := entry + step) and words[end + 1] == bits:
+            end += 2
+    return end
+
+
+def _check(image: Image, run: _Entries, host: int) -> None:
+    """Refuse a run, not compressed, that no QEMU writes."""
+    header = image.header
+    reserved = _RESERVED | (_ZERO if header.extended_l2 or header.version < 3 else 0)
+    if run.entry & reserved:
+        raise image.refused("l2-entry", f"an L2 table has an entry with reserved bits, {run.entry:#x}")
+    if host % header.cluster_size:
+        raise image.refused("cluster-unaligned", f"its cluster at {host} is not aligned")
+    if host and host + (run.clusters - 1) * header.cluster_size >= image.length:
+        raise image.refused("cluster-outside", f"its clusters from {host} on lie outside the file; was it cut off?")
+    if header.extended_l2 and run.bits & WHOLE & (run.bits >> SUBCLUSTERS if host else WHOLE):
+        raise image.refused("l2-subclusters", f"an L2 table has impossible subclusters, {run.bits:#x}")
+
+
+def _stored(image: Image, entry: int) -> Stored:
+    """Return what the entry of a compressed cluster says ("Compressed Clusters Descriptor")."""
+    bits = 62 - (image.header.cluster_bits - 8)
+    host = entry & ((1 << bits) - 1)
+    sectors = (entry & (_COMPRESSED - 1)) >> bits
+    if not 0 < host < image.length:
+        raise image.refused("cluster-outside", f"its compressed cluster at {host} lies outside the file")
+    return Stored(host, (sectors + 1) * units.SECTOR - host % units.SECTOR)
