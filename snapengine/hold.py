@@ -1,15 +1,31 @@
 """Hold a volume for a verb: its lock taken, what a crash left put right, and every VM kept out of its active image."""
 
 import os
+import random
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from snapengine import chain, durable, errors, imagelock, inventory, journal, layout, lock, records, resume, store, tree
+from snapengine import (
+    chain,
+    durable,
+    errors,
+    imagelock,
+    inventory,
+    journal,
+    layout,
+    lock,
+    records,
+    settle,
+    store,
+    tree,
+)
 from snapengine.draft import Place
 from snapengine.inventory import VolumeRecord
+from snapengine.journal import Entry
 from snapengine.store import Store
 
 
@@ -45,19 +61,58 @@ def volume(opened: Store, directory: Path, verb: str, wait: float) -> Iterator[H
 
     Raises Locked when another operation has it for longer than wait seconds, NotFound when the volume went.
     """
+    with volumes(opened, (directory,), verb, wait) as (work,):
+        yield work
+
+
+@contextmanager
+def volumes(opened: Store, directories: Sequence[Path], verb: str, wait: float) -> Iterator[tuple[Held, ...]]:
+    """Hold several volumes, each as volume() does; their locks are taken in the order of their uuids."""
     with ExitStack() as stack:
-        try:
-            stack.enter_context(lock.exclusive(directory.parent, verb, wait))
-            _settle(opened.root, directory)
-            _note_move(opened)
-            record = _relocated(directory)
-            _tidy(directory, record)
-        except FileNotFoundError as e:
-            if directory.is_dir():
-                raise
-            name = directory.parent.name.removeprefix("vol-")
-            raise errors.NotFound(kind="volume", name=name, hint="it was removed meanwhile") from e
-        yield Held(opened, directory, record, place(opened, directory, verb))
+        stack.enter_context(_locked(opened.root, directories, verb, wait))
+        yield tuple(_held(opened, directory, verb) for directory in directories)
+
+
+def _held(opened: Store, directory: Path, verb: str) -> Held:
+    with _present(directory):
+        _note_move(opened)
+        record = _relocated(directory)
+        _tidy(directory, record)
+    return Held(opened, directory, record, place(opened, directory, verb))
+
+
+@contextmanager
+def _present(directory: Path) -> Iterator[None]:
+    """Raise NotFound where the block meets that the volume in directory went."""
+    try:
+        yield
+    except FileNotFoundError as e:
+        if directory.is_dir():
+            raise
+        name = directory.parent.name.removeprefix("vol-")
+        raise errors.NotFound(kind="volume", name=name, hint="it was removed meanwhile") from e
+
+
+def _locked(root: Path, directories: Sequence[Path], verb: str, wait: float) -> ExitStack:
+    """
+    Return what holds the locks of the volumes in directories, after all that dead operations left of them was settled.
+
+    An operation on several volumes may need the lock of one that is not ours, and we never wait for a lock while we
+    hold others out of order: ours are given back then, and taken again a moment later.
+    """
+    deadline = time.monotonic() + wait
+    while True:
+        with ExitStack() as stack:
+            for directory in sorted(directories, key=lambda directory: directory.parent.name):
+                with _present(directory):
+                    stack.enter_context(lock.exclusive(directory.parent, verb, wait))
+            try:
+                _settle(root, directories)
+                return stack.pop_all()
+            except errors.Locked:
+                if time.monotonic() >= deadline:
+                    raise
+        time.sleep(random.uniform(0.01, 0.03))
 
 
 def _tidy(directory: Path, record: VolumeRecord) -> None:
@@ -130,9 +185,40 @@ def place(opened: Store, directory: Path, verb: str) -> Place:
     return Place(uuid.uuid4().hex, verb, below, store.now(), os.getpid())
 
 
-def _settle(root: Path, directory: Path) -> None:
-    """Undo or finish what dead operations left of the volume in directory, whose lock we hold."""
-    below = os.path.relpath(directory, root)
+def _settle(root: Path, directories: Sequence[Path]) -> None:
+    """Undo or finish what dead operations left of the volumes in directories, whose locks we hold."""
     for entry in journal.entries(root):
-        if entry.directory == below:
-            resume.resume(root, entry)
+        if not set(settle.directories(root, entry)).isdisjoint(directories):
+            settled(root, entry, directories)
+
+
+def is_of_volumes(entry: Entry) -> bool:
+    """Tell whether an operation works on volumes that are there, whose locks whoever settles it must hold."""
+    return bool(entry.members) or entry.directory.endswith(layout.SNAPSHOTS)
+
+
+def settled(root: Path, entry: Entry, directories: Sequence[Path] = ()) -> str | None:
+    """
+    Settle a dead operation with the locks of all its volumes, and return what became of it; see settle.settle.
+
+    The locks of the volumes in directories are ours already. Never waits: raises Locked when another operation has
+    one of the others. None when somebody else has settled it.
+    """
+    with ExitStack() as stack:
+        for directory in settle.directories(root, entry):
+            if directory not in directories:
+                stack.enter_context(_other(directory, entry))
+        return settle.settle(root, entry) if journal.read(root, entry.uuid) is not None else None
+
+
+@contextmanager
+def _other(directory: Path, entry: Entry) -> Iterator[None]:
+    """Hold the lock of a volume that an unfinished operation has begun to change."""
+    try:
+        with lock.exclusive(directory.parent, "recover", 0):
+            yield
+    except FileNotFoundError as e:
+        if directory.is_dir() or not entry.members:
+            raise
+        what = f"{directory.parent} is gone, and {entry.verb} of {entry.started} is unfinished there; mount its disk"
+        raise errors.Corrupt(what=what) from e

@@ -3,11 +3,14 @@ What is under way: one file an operation, `journal/<operation>.json`, there from
 
 An entry says enough for any later process to undo or finish the operation (operation.resume). Its file is locked by
 the process that works on it, so that recovery tells a dead operation from one that runs.
+
+The entry of an operation on several volumes has a member for each. One rename of its file, to
+`journal/<operation>.decided.json`, decides for all of them; lock and content stay.
 """
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from snapengine import durable, errors, inventory, layout, lock, records
@@ -30,6 +33,9 @@ class Entry(inventory.Struct, frozen=True, kw_only=True):
     publish  renames that bring the prepared records to their names, after the commit
     drop     names that go after the commit
     reserved uuids that the operation gives to new objects
+    members  entries of one volume each, for which this one's own name decides; they have no files of their own
+    modified of a member: mtime (nanoseconds) of the active image that its commit replaces, as the operation found it
+    second   of a member: the name in made that is that image's second one
     """
 
     uuid: str
@@ -45,6 +51,9 @@ class Entry(inventory.Struct, frozen=True, kw_only=True):
     publish: tuple[Rename, ...] = ()
     drop: tuple[str, ...] = ()
     reserved: tuple[str, ...] = ()
+    members: tuple["Entry", ...] = ()
+    modified: int | None = None
+    second: str | None = None
 
 
 @contextmanager
@@ -55,7 +64,7 @@ def begun(root: Path, entry: Entry) -> Iterator[None]:
     The block ends the entry by drop(); if it does not, the entry stays for recovery. When writing fails, nothing is
     left: an entry that is cut off was never begun, so recovery removes it.
     """
-    path = _path(root, entry.uuid)
+    path = _begun(root, entry.uuid)
     fd = _claim(path)
     try:
         _fill(fd, path, entry)
@@ -83,9 +92,20 @@ def _fill(fd: int, path: Path, entry: Entry) -> None:
         raise
 
 
+def decide(root: Path, operation: str) -> None:
+    """Decide, durably, that an operation on several volumes happens: before it goes back, from now on forward."""
+    durable.rename(_begun(root, operation), _decided(root, operation))
+    durable.sync_directory(root / layout.JOURNAL)
+
+
+def is_decided(root: Path, operation: str) -> bool:
+    """Tell whether an operation on several volumes was decided."""
+    return os.path.lexists(_decided(root, operation))
+
+
 def drop(root: Path, operation: str) -> None:
     """Remove the entry of an operation that has ended; it needs no sync, since doing the end again is harmless."""
-    durable.unlink(_path(root, operation))
+    durable.unlink(path_of(root, operation))
 
 
 def entries(root: Path) -> tuple[Entry, ...]:
@@ -115,8 +135,8 @@ def _sorted(found: Iterable[Entry | None]) -> tuple[Entry, ...]:
 
 def operations(root: Path) -> list[str]:
     """Return the uuids of all operations that have a file here."""
-    names = (name.removesuffix(".json") for name in os.listdir(root / layout.JOURNAL))
-    return [name for name in names if layout.is_uuid(name)]
+    names = (layout.operation_of(name) for name in os.listdir(root / layout.JOURNAL))
+    return sorted({name for name in names if name is not None})
 
 
 def read(root: Path, operation: str) -> Entry | None:
@@ -125,11 +145,13 @@ def read(root: Path, operation: str) -> Entry | None:
 
     Raises Corrupt for one that is whole but wrong: nothing that it names may lie outside its own directory.
     """
-    path = _path(root, operation)
-    try:
-        data = records.read_bytes(path)
-    except FileNotFoundError:
-        return None
+    for path in _paths(root, operation):
+        with suppress(FileNotFoundError):
+            return _decoded(root, operation, path, records.read_bytes(path))
+    return None
+
+
+def _decoded(root: Path, operation: str, path: Path, data: bytes) -> Entry | None:
     if not inventory.is_whole(data):
         return None
     entry = inventory.decode(data, Entry, path)
@@ -139,12 +161,26 @@ def read(root: Path, operation: str) -> Entry | None:
 
 
 def _is_confined(root: Path, entry: Entry) -> bool:
-    """Tell whether an entry names nothing outside the directory of its volume, and removes nothing but trash."""
+    """Tell whether an entry names nothing outside the directories of its volumes, and removes nothing of theirs."""
+    if entry.members:
+        fitting = entry.directory == layout.GROUPS and not any(member.members for member in entry.members)
+        return fitting and all(_is_within(root, part) for part in parts(entry))
+    return entry.directory != layout.GROUPS and _is_within(root, entry)
+
+
+def parts(entry: Entry) -> tuple[Entry, ...]:
+    """Return an entry and its members: each has names in one directory."""
+    return (entry, *entry.members)
+
+
+def _is_within(root: Path, entry: Entry) -> bool:
+    """Tell whether an entry names nothing outside its directory, and removes nothing but trash or its group."""
     directory = root / entry.directory
     inside = layout.is_own_directory(entry.directory) and os.path.realpath(directory) == str(directory)
     own = directory.name != layout.SNAPSHOTS or directory.parent.name == f"vol-{entry.volume_uuid}"
     fresh = all(rename.source == layout.new(rename.target, entry.uuid) for rename in entry.publish)
-    return inside and own and fresh and all(map(layout.is_bare, names(entry))) and all(map(layout.is_trash, entry.drop))
+    removable = layout.is_group if entry.directory == layout.GROUPS else layout.is_trash
+    return inside and own and fresh and all(map(layout.is_bare, names(entry))) and all(map(removable, entry.drop))
 
 
 def names(entry: Entry) -> list[str]:
@@ -156,13 +192,13 @@ def names(entry: Entry) -> list[str]:
 def is_running(root: Path, operation: str) -> bool:
     """Tell whether a living process works on the operation."""
     with adopted(root, operation) as ours:
-        return not ours and _path(root, operation).exists()
+        return not ours and path_of(root, operation).exists()
 
 
 @contextmanager
 def adopted(root: Path, operation: str) -> Iterator[bool]:
     """Hold the lock of an entry that a dead process left; gives False when its process lives, or it is gone."""
-    path = _path(root, operation)
+    path = path_of(root, operation)
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -174,5 +210,20 @@ def adopted(root: Path, operation: str) -> Iterator[bool]:
         lock.release(fd)
 
 
-def _path(root: Path, operation: str) -> Path:
+def path_of(root: Path, operation: str) -> Path:
+    """Return the path of an operation's entry as it is now."""
+    begun, decided = _paths(root, operation)
+    return decided if not os.path.lexists(begun) and os.path.lexists(decided) else begun
+
+
+def _paths(root: Path, operation: str) -> tuple[Path, Path]:
+    """Return where an entry may be, in the order in which to look: it moves from the one to the other and not back."""
+    return _begun(root, operation), _decided(root, operation)
+
+
+def _begun(root: Path, operation: str) -> Path:
     return root / layout.JOURNAL / layout.record(operation)
+
+
+def _decided(root: Path, operation: str) -> Path:
+    return root / layout.JOURNAL / layout.decided(operation)

@@ -15,11 +15,12 @@ ACCOUNTS_RECORD = "accounts.json"
 JOURNAL = "journal"
 LOCK = ".lock"
 SNAPSHOTS = "snapshots"
+GROUPS = "groups"
 TYPES: dict[VolumeType, str] = {"Root": "rootVolumes", "Data": "dataVolumes"}
 ADMIN = "36c27e8ff05c4780bf6d2fa65700f22e"  # the account that the published page's example path shows
 
 _UUID = re.compile(r"[0-9a-f]{32}", re.ASCII)
-_OWN_DIRECTORY = re.compile(r"(root|data)Volumes/acct-[0-9a-f]{32}(/vol-[0-9a-f]{32}/snapshots)?", re.ASCII)
+_OWN_DIRECTORY = re.compile(r"(root|data)Volumes/acct-[0-9a-f]{32}(/vol-[0-9a-f]{32}/snapshots)?|groups", re.ASCII)
 _UUID_GIVEN = re.compile(r"[0-9a-f]{12}[1-5][0-9a-f]{3}[89ab][0-9a-f]{15}", re.ASCII)
 
 
@@ -61,6 +62,17 @@ def trash_record(item: str) -> str:
     return f"{item}.trash.json"
 
 
+def decided(operation: str) -> str:
+    """Return the bare name of the journal entry of an operation on several volumes once it is decided."""
+    return f"{operation}.decided.json"
+
+
+def operation_of(name: str) -> str | None:
+    """Return the uuid of the operation whose journal entry has this bare name, None for any other name."""
+    uuid = name.partition(".")[0]
+    return uuid if is_uuid(uuid) and name in (record(uuid), decided(uuid)) else None
+
+
 def new(name: str, operation: str) -> str:
     """Return the bare name under which operation prepares what will become name."""
     return f".{name}.{operation}.new"
@@ -94,6 +106,12 @@ def is_trash(name: str) -> bool:
     """Tell whether a bare name is a trash item's image or record."""
     uuid, _, rest = name.partition(".")
     return is_uuid(uuid) and rest in ("trash.qcow2", "trash.json")
+
+
+def is_group(name: str) -> bool:
+    """Tell whether a bare name is that of a group's record."""
+    uuid, _, rest = name.partition(".")
+    return is_uuid(uuid) and rest == "json"
 
 
 def is_own_directory(below: str) -> bool:

@@ -32,6 +32,7 @@ from snapengine import (
     plan,
     records,
     resume,
+    settle,
     store,
     tables,
 )
@@ -92,22 +93,34 @@ def over_active(work: Held, entry: Entry, old: Image, making: Making, given: str
     caller wants a new object to have: Invalid where it is in use. When this raises, the volume is as it was, or, after
     the commit, recovery finishes.
     """
+    with begun(work.store.root, entry, given), ready(work, entry, old, making):
+        with alone(work, old):
+            settle.commit(work.store.root, entry)
+        resume.finish(work.store.root, entry)
+
+
+@contextmanager
+def ready(work: Held, entry: Entry, old: Image, making: Making) -> Iterator[None]:
+    """Make all that a plan over the active image needs before its commit, and keep VMs out of it for the block."""
     assert entry.commit is not None
     new = work.directory / entry.commit.source
-    with _begun(work.store.root, entry, given):
-        if layout.is_new(new.name):
-            durable.reserve(new)  # resume.py goes by its name, and the tool may be slower than we are with the records
-        with making(new) as made:
-            _prepare(work.directory, made)
-        durable.copy_attributes(old.fd, new)
-        with imagelock.held(new, work.volume.uuid) as fd:
-            chain.opened(fd, new, chain.expected(entry.backing))  # what the tool made, not what it said
-            durable.sync_directory(work.directory)
-            with imagelock.lease(old.fd, work.active, work.volume.uuid):
-                _check_unchanged(old.layer)
-                durable.rename(new, work.active)
-            durable.sync_directory(work.directory)
-            resume.finish(work.store.root, entry)
+    if layout.is_new(new.name):
+        durable.reserve(new)  # resume.py goes by its name, and the tool may be slower than we are with the records
+    with making(new) as made:
+        prepare(work.directory, made)
+    durable.copy_attributes(old.fd, new)
+    with imagelock.held(new, work.volume.uuid) as fd:
+        chain.opened(fd, new, chain.expected(entry.backing))  # what the tool made, not what it said
+        durable.sync_directory(work.directory)
+        yield
+
+
+@contextmanager
+def alone(work: Held, old: Image) -> Iterator[None]:
+    """For the block, know that nobody else has the active image open, and that it is as it was inspected."""
+    with imagelock.lease(old.fd, work.active, work.volume.uuid):
+        _check_unchanged(old.layer)
+        yield
 
 
 def _check_unchanged(layer: chain.Layer) -> None:
@@ -118,8 +131,8 @@ def _check_unchanged(layer: chain.Layer) -> None:
 def freeze(work: Held, made: Plan, image: Image) -> None:
     """Run a plan whose commit gives image, which nobody may have open, the name of a snapshot; guarantees as above."""
     assert made.entry.commit is not None
-    with _begun(work.store.root, made.entry, None):
-        _prepare(work.directory, made)
+    with begun(work.store.root, made.entry, None):
+        prepare(work.directory, made)
         durable.sync_directory(work.directory)
         with imagelock.lease(image.fd, image.layer.path, work.volume.uuid):
             _check_unchanged(image.layer)
@@ -130,7 +143,7 @@ def freeze(work: Held, made: Plan, image: Image) -> None:
 
 def forward(work: Held, made: Plan) -> None:
     """Run a plan without a commit: writing its entry decides, and from then on it only goes forward."""
-    with _begun(work.store.root, made.entry, None):
+    with begun(work.store.root, made.entry, None):
         resume.finish(work.store.root, made.entry)
 
 
@@ -143,7 +156,7 @@ def appear(opened: Store, made: Plan, steps: Callable[[Path], None], given: str 
     assert made.entry.commit is not None
     directory = opened.root / made.entry.directory
     source, target = directory / made.entry.commit.source, directory / made.entry.commit.target
-    with _begun(opened.root, made.entry, given):
+    with begun(opened.root, made.entry, given):
         durable.make_directory(source)
         steps(source)
         durable.rename(source, target)
@@ -151,16 +164,14 @@ def appear(opened: Store, made: Plan, steps: Callable[[Path], None], given: str 
 
 
 @contextmanager
-def _begun(root: Path, entry: Entry, given: str | None) -> Iterator[None]:
+def begun(root: Path, entry: Entry, given: str | None = None) -> Iterator[None]:
     """
     Hold entry in the journal for the block, which ends it; when the block fails, undo it, or finish what was committed.
 
     A given uuid is looked for and reserved under the store's short lock. The first error is the one that counts; what
     the system says becomes an error of the engine.
     """
-    directory = root / entry.directory
-    if os.path.realpath(directory) != str(directory):
-        raise errors.Denied(what=f"{directory} leads over a symbolic link; a store's directories must be real ones")
+    _check_directories(root, entry)
     with errors.translated(), ExitStack() as stack:
         if given is None:
             stack.enter_context(journal.begun(root, entry))
@@ -175,20 +186,28 @@ def _begun(root: Path, entry: Entry, given: str | None) -> Iterator[None]:
                 raise
 
 
+def _check_directories(root: Path, entry: Entry) -> None:
+    for part in journal.parts(entry):
+        directory = root / part.directory
+        if os.path.realpath(directory) != str(directory):
+            raise errors.Denied(what=f"{directory} leads over a symbolic link; a store's directories must be real ones")
+
+
 def _resumed(root: Path, entry: Entry) -> bool:
     """Undo or finish an operation that failed; tell whether it was finished, so that there is no error to tell."""
     try:
-        return resume.resume(root, entry)
+        return settle.settle(root, entry) == settle.FINISHED
     except (OSError, errors.Error):
         return False
 
 
 def _check_unused(root: Path, given: str) -> None:
-    reserved = any(given in entry.reserved for entry in journal.entries(root))
+    reserved = any(given in part.reserved for entry in journal.entries(root) for part in journal.parts(entry))
     if reserved or store.is_known(root, given):
         raise errors.Invalid(what=f"the uuid {given} is in use; give another one or none")
 
 
-def _prepare(directory: Path, made: Plan) -> None:
+def prepare(directory: Path, made: Plan) -> None:
+    """Write the records of a plan under their temporary names."""
     for name, record in made.records.items():
         durable.prepare(directory / name, inventory.encode(record))

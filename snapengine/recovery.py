@@ -4,7 +4,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from snapengine import durable, errors, inventory, journal, layout, lock, resume
+from snapengine import durable, errors, hold, inventory, journal, layout, lock, settle
 from snapengine.journal import Entry
 
 
@@ -63,17 +63,9 @@ def _said(root: Path, entry: Entry) -> Recovered:
 
 
 def _resumed(root: Path, entry: Entry) -> str:
-    volume = root / entry.directory
-    if volume.name != layout.SNAPSHOTS:  # a volume that had not appeared: only its entry is locked
-        return _words(resume.resume(root, entry))
+    if not hold.is_of_volumes(entry):  # a volume that had not appeared: only its entry is locked
+        return settle.settle(root, entry)
     try:
-        with lock.exclusive(volume.parent, "recover", 0):
-            if journal.read(root, entry.uuid) is None:
-                return "put right by another operation"  # which may have built on it since
-            return _words(resume.resume(root, entry))
+        return hold.settled(root, entry) or "put right by another operation"  # which may have built on it since
     except errors.Locked:
         return "left to the operation that has the volume now"
-
-
-def _words(finished: bool) -> str:
-    return "finished" if finished else "undone"

@@ -25,7 +25,7 @@ def resume(root: Path, entry: Entry) -> bool:
     if done:
         finish(root, entry)
     else:
-        _undo(root, entry)
+        undo(root, entry)
     return done
 
 
@@ -47,6 +47,12 @@ def is_committed(root: Path, entry: Entry) -> bool:
 
 def finish(root: Path, entry: Entry) -> None:
     """Bring a committed operation to its end; doing so again is harmless."""
+    publish(root, entry)
+    journal.drop(root, entry.uuid)
+
+
+def publish(root: Path, entry: Entry) -> None:
+    """Do all of finish() but for the journal."""
     directory = root / entry.directory
     for rename in entry.publish:
         with suppress(FileNotFoundError):
@@ -54,11 +60,16 @@ def finish(root: Path, entry: Entry) -> None:
     for name in entry.drop:
         durable.unlink(directory / name)
     durable.sync_directory(directory)
+
+
+def undo(root: Path, entry: Entry) -> None:
+    """End an uncommitted operation by removing what it made."""
+    take_back(root, entry)
     journal.drop(root, entry.uuid)
 
 
-def _undo(root: Path, entry: Entry) -> None:
-    """Remove what an uncommitted operation made; the new image goes last, since it tells that nothing was committed."""
+def take_back(root: Path, entry: Entry) -> None:
+    """Do all of undo() but for the journal; the new image goes last, since it tells that nothing was committed."""
     directory = root / entry.directory
     for name in reversed(entry.made):
         durable.unlink(directory / name)
@@ -66,7 +77,6 @@ def _undo(root: Path, entry: Entry) -> None:
         if directory.is_dir():
             durable.sync_directory(directory)
         _remove(directory / entry.commit.source)
-    journal.drop(root, entry.uuid)
 
 
 def _remove(path: Path) -> None:

@@ -21,8 +21,9 @@ def of_volume(root: Path, contents: Contents) -> list[Path]:
 
 def _outside(root: Path) -> Iterator[Path]:
     known = {layout.STORAGE_RECORD, layout.ACCOUNTS_RECORD, layout.JOURNAL, layout.LOCK, *layout.TYPES.values()}
-    yield from _others(root, known | {"imagecache", "trash"})
-    yield from _others(root / layout.JOURNAL, {layout.record(operation) for operation in journal.operations(root)})
+    yield from _others(root, known | {"imagecache", "trash", layout.GROUPS})
+    yield from (path for path in _others(root / layout.JOURNAL, set()) if layout.operation_of(path.name) is None)
+    yield from (path for path in _others(root / layout.GROUPS, set()) if not layout.is_group(path.name))
     accounts = set(store.account_directories(root))
     volumes = {directory.parent for directory in store.directories(root) if directory.is_dir()}
     for part in layout.TYPES.values():
@@ -54,5 +55,6 @@ def _unclaimed(root: Path, found: Iterable[Path]) -> list[Path]:
     The journal is read after found was, and what is gone by then is left out: an operation has just ended.
     """
     there = sorted(found)
-    claimed = {root / entry.directory / name for entry in journal.readable(root) for name in journal.names(entry)}
+    parts = [part for entry in journal.readable(root) for part in journal.parts(entry)]
+    claimed = {root / part.directory / name for part in parts for name in journal.names(part)}
     return [path for path in there if path not in claimed and os.path.lexists(path)]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from snapengine import chain, driver, errors, journal, layout, lock, records, store, strays, tree
+from snapengine import chain, driver, errors, journal, layout, lock, records, settle, store, strays, tree
 from snapengine.inventory import Struct
 from snapengine.records import Contents
 from snapengine.store import Store
@@ -72,7 +72,7 @@ def _accounts(opened: Store) -> Iterator[Problem]:
 
 
 def _operation(root: Path, operation: str) -> Iterator[Problem]:
-    path = root / layout.JOURNAL / layout.record(operation)
+    path = journal.path_of(root, operation)
     try:
         entry = journal.read(root, operation)
     except errors.Corrupt as e:
@@ -82,7 +82,7 @@ def _operation(root: Path, operation: str) -> Iterator[Problem]:
     if entry is not None and not journal.is_running(root, operation):
         message = f"{entry.verb} of {entry.started} was cut off"
         repair = "the next verb on the volume, or 'snapengine status', finishes or undoes it"
-        if not (root / entry.directory).is_dir():
+        if not all(directory.is_dir() for directory in settle.directories(root, entry)):
             repair = "mount the disk of its volume; only if the volume is gone for good, remove this file"
         yield _problem("unfinished", entry.volume_uuid, path, message, repair)
 
@@ -101,7 +101,7 @@ def _volume(root: Path, directory: Path, deep: bool) -> list[Problem]:
     except errors.Corrupt as e:
         return [_problem("record-damaged", volume, directory, str(e), _RESTORE_RECORD)]
     found = [*_trees(contents), *_strays(root, contents)]
-    if not any(root / entry.directory == directory for entry in journal.readable(root)):
+    if not any(directory in settle.directories(root, entry) for entry in journal.readable(root)):
         found += _shared(contents)  # an operation under way gives the active image its second name
     return [*found, *(problem for image in _images(contents) for problem in _image(contents, *image, deep))]
 
