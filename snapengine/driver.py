@@ -76,6 +76,18 @@ def convert(source: Sequence[Path], fmt: Format, target: Path, progress: Progres
     command.run("qemu-img", "convert", *args, timeout=None, memory=DATA_MEMORY, progress=progress, silent=True)
 
 
+def extract(source: Path, start: int, length: int, target: Path) -> None:
+    """
+    Copy length bytes of the guest's disk from start on, as the qcow2 image source alone holds them, to a raw file.
+
+    target is there already and has this length.
+    """
+    layer = {"driver": "qcow2", "file": _file(source), "backing": None}
+    part = "json:" + json.dumps({"driver": "raw", "offset": start, "size": length, "file": layer})
+    args = ("-n", "-t", "writeback", "-O", "raw", part, str(target))
+    command.run("qemu-img", "convert", *args, timeout=None, memory=DATA_MEMORY, silent=True)
+
+
 def virtual_size(path: Path, fmt: Format) -> int:
     """Return the size in bytes that a guest sees of the image at path; what stands under it stays closed."""
     return _decode(command.run("qemu-img", "info", "--output", "json", chain([path], fmt)), _Info).virtual_size
@@ -109,8 +121,12 @@ def chain(source: Sequence[Path], fmt: Format = "qcow2") -> str:
     for path in reversed(source):
         kind = fmt if path is source[0] else "qcow2"
         below = {"backing": node} if kind == "qcow2" else {}
-        node = {"driver": kind, "file": {"driver": "file", "filename": str(path), "locking": "off"}, **below}
+        node = {"driver": kind, "file": _file(path), **below}
     return "json:" + json.dumps(node)
+
+
+def _file(path: Path) -> dict[str, object]:
+    return {"driver": "file", "filename": str(path), "locking": "off"}
 
 
 def _decode(result: command.Result, kind: type[Answer]) -> Answer:
