@@ -36,6 +36,7 @@ class _Info(msgspec.Struct, frozen=True):
 
 class _Measure(msgspec.Struct, frozen=True):
     required: int
+    full: int = msgspec.field(name="fully-allocated")
 
 
 Answer = TypeVar("Answer", Check, _Info, _Measure)
@@ -64,14 +65,17 @@ def add_bitmap(path: Path, name: str, granularity: int) -> None:
     command.run("qemu-img", "bitmap", *args, silent=True)
 
 
-def convert(source: Sequence[Path], fmt: Format, target: Path, progress: Progress | None = None) -> None:
+def convert(
+    source: Sequence[Path], fmt: Format, target: Path, progress: Progress | None = None, shared: bool = False
+) -> None:
     """
     Copy what a guest sees of the chain source (top image first) into a new standalone qcow2 image at target.
 
-    fmt is the format of the top image; what lies under it is qcow2. The data goes through the host's cache and is not
-    synced: the caller does that.
+    fmt is the format of the top image; what lies under it is qcow2. With shared the file system copies, which lets
+    both share their extents where it can; qemu-img reads what it can't, and looks for zeros in nothing else. The data
+    goes through the host's cache and is not synced: the caller does that.
     """
-    shown = ("-p",) if progress else ()
+    shown = (*(("-p",) if progress else ()), *(("-C",) if shared else ()))
     args = (*shown, "-t", "writeback", "-W", "-O", "qcow2", chain(source, fmt), str(target))
     command.run("qemu-img", "convert", *args, timeout=None, memory=DATA_MEMORY, progress=progress, silent=True)
 
@@ -91,6 +95,12 @@ def extract(source: Path, start: int, length: int, target: Path) -> None:
 def virtual_size(path: Path, fmt: Format) -> int:
     """Return the size in bytes that a guest sees of the image at path; what stands under it stays closed."""
     return _decode(command.run("qemu-img", "info", "--output", "json", chain([path], fmt)), _Info).virtual_size
+
+
+def tables_of(size: int) -> int:
+    """Return the bytes that the tables of a qcow2 image of size virtual bytes take at most."""
+    args = ("--output", "json", "--size", str(size), "-O", "qcow2")
+    return _decode(command.run("qemu-img", "measure", *args), _Measure).full - size
 
 
 def required(source: Sequence[Path], fmt: Format) -> int:

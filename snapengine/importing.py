@@ -7,7 +7,19 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple, cast, get_args
 
-from snapengine import arguments, chain, driver, durable, errors, foreign, imagelock, inspector, qcow2, volume
+from snapengine import (
+    arguments,
+    chain,
+    driver,
+    duplicate,
+    durable,
+    errors,
+    foreign,
+    imagelock,
+    inspector,
+    qcow2,
+    volume,
+)
 from snapengine.checks import Expected
 from snapengine.command import Progress
 from snapengine.driver import Format
@@ -65,10 +77,10 @@ def import_volume(
         _check_movable(opened, file)
     with _opened(file, fmt) as source:
         size = arguments.size(_sound_size(source, file))
-        durable.require_room(opened.root, driver.required(source.paths, source.format))
+        duplicate.require_room(opened, source.paths, source.format)
 
         def fill(image: Path) -> None:
-            driver.convert(source.paths, source.format, image, progress)
+            duplicate.make(opened, source.paths, image, source.format, progress)
             if not all(layer.is_unchanged() for layer in source.layers):
                 raise errors.Busy(what=f"{file} was written to while it was imported; nothing was taken over")
 

@@ -13,6 +13,7 @@ from snapengine import (
     arguments,
     chain,
     driver,
+    duplicate,
     durable,
     errors,
     hold,
@@ -123,13 +124,12 @@ def _copied(
 ) -> Iterator[Plan]:
     """Make target a standalone copy of what the guest sees of the active image."""
     layers = [layer.path for layer in chain.read(work.directory, work.active.name)]
-    durable.require_room(work.directory, driver.required(layers, "qcow2"))
+    duplicate.require_room(work.store, layers)
     durable.reserve(target)
-    driver.convert(layers, "qcow2", target, progress)
+    made = duplicate.make(work.store, layers, target, progress=progress)
     durable.copy_attributes(old.fd, target)
-    durable.sync_file(target)
     with driver.creating_overlay(overlay, target.name, old.layer.header.size):
-        yield planned(target.stat().st_blocks * 512)
+        yield planned(made.allocated)
     _renew_bitmaps(overlay, old)
 
 

@@ -19,7 +19,7 @@ LAYERS = (
     ("accounts", "recovery", "snapshot", "status", "tag", "trash", "verify", "volume"),
     ("lookup", "operation"),
     ("hold",),
-    ("content", "plan", "settle", "strays"),
+    ("content", "duplicate", "plan", "settle", "strays"),
     ("draft", "maps", "resume"),
     ("chain", "driver", "imagelock", "journal", "store"),
     ("durable", "foreign", "lock", "records", "reflink"),
