@@ -121,7 +121,7 @@ def _extracted(image: _Open, start: int, length: int) -> bytes:
     try:
         os.ftruncate(fd, length)
         os.set_inheritable(fd, True)
-        driver.extract(Path(f"/dev/fd/{image.fd}"), start, length, Path(f"/dev/fd/{fd}"))
+        driver.extract([Path(f"/dev/fd/{image.fd}")], start, length, Path(f"/dev/fd/{fd}"))
         return os.pread(fd, length, 0)
     finally:
         os.close(fd)

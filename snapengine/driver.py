@@ -20,6 +20,7 @@ from snapengine.units import GIB
 DATA_MEMORY = 4 * GIB  # address space of a tool that moves guest data
 
 Format = Literal["raw", "qcow2", "vmdk", "vdi", "vhdx", "vpc"]
+ExportFormat = Literal["qcow2", "raw"]
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -75,21 +76,44 @@ def convert(
     both share their extents where it can; qemu-img reads what it can't, and looks for zeros in nothing else. The data
     goes through the host's cache and is not synced: the caller does that.
     """
-    shown = (*(("-p",) if progress else ()), *(("-C",) if shared else ()))
-    args = (*shown, "-t", "writeback", "-W", "-O", "qcow2", chain(source, fmt), str(target))
-    command.run("qemu-img", "convert", *args, timeout=None, memory=DATA_MEMORY, progress=progress, silent=True)
+    how = ("-C",) if shared else ()
+    _convert(*how, "-t", "writeback", "-W", "-O", "qcow2", chain(source, fmt), str(target), progress=progress)
 
 
-def extract(source: Path, start: int, length: int, target: Path) -> None:
+def export(
+    source: Sequence[Path], target: Path, fmt: ExportFormat, *, compress: bool, share: bool, progress: Progress | None
+) -> None:
     """
-    Copy length bytes of the guest's disk from start on, as the qcow2 image source alone holds them, to a raw file.
+    Copy what a guest sees of the qcow2 chain source (top image first) to the existing file target, which is emptied.
 
-    target is there already and has this length.
+    compress makes clusters of a qcow2 target compressed. share lets both files share extents, where their file system
+    can. Nothing is synced: the caller does that.
     """
-    layer = {"driver": "qcow2", "file": _file(source), "backing": None}
-    part = "json:" + json.dumps({"driver": "raw", "offset": start, "size": length, "file": layer})
-    args = ("-n", "-t", "writeback", "-O", "raw", part, str(target))
-    command.run("qemu-img", "convert", *args, timeout=None, memory=DATA_MEMORY, silent=True)
+    how = ("-c",) if compress else ("-C",) if share else ()
+    _convert(*how, "-W", "-m", "16", "-O", fmt, chain(source), str(target), progress=progress)
+
+
+def overwrite(source: Sequence[Path], device: Path, progress: Progress | None) -> None:
+    """Write what a guest sees of the qcow2 chain source (top image first) over the start of a block device."""
+    node = f"driver=raw,file.driver=host_device,file.filename={device},file.locking=off"
+    _convert("-n", "-t", "writeback", "-W", "--target-image-opts", chain(source), node, progress=progress)
+
+
+def extract(source: Sequence[Path], start: int, length: int, target: Path) -> None:
+    """
+    Copy length bytes of the guest's disk from start on, as the qcow2 chain source holds them, to the raw file target.
+
+    source begins with the top image; target is there already and has this length.
+    """
+    part = "json:" + json.dumps({"driver": "raw", "offset": start, "size": length, "file": _node(source)})
+    _convert("-n", "-t", "writeback", "-O", "raw", part, str(target), progress=None)
+
+
+def _convert(*args: str, progress: Progress | None) -> None:
+    shown = ("-p",) if progress else ()
+    command.run(
+        "qemu-img", "convert", *shown, *args, timeout=None, memory=DATA_MEMORY, progress=progress, silent=True
+    )  # fmt: skip
 
 
 def virtual_size(path: Path, fmt: Format) -> int:
@@ -103,9 +127,9 @@ def tables_of(size: int) -> int:
     return _decode(command.run("qemu-img", "measure", *args), _Measure).full - size
 
 
-def required(source: Sequence[Path], fmt: Format) -> int:
-    """Return the bytes that a qcow2 copy of the chain source (top image first) will take at most."""
-    args = ("--output", "json", "-O", "qcow2", chain(source, fmt))
+def required(source: Sequence[Path], fmt: Format, target: ExportFormat = "qcow2") -> int:
+    """Return the bytes that a copy of the chain source (top image first) in format target will take at most."""
+    args = ("--output", "json", "-O", target, chain(source, fmt))
     return _decode(command.run("qemu-img", "measure", *args, timeout=None), _Measure).required
 
 
@@ -127,12 +151,16 @@ def chain(source: Sequence[Path], fmt: Format = "qcow2") -> str:
 
     QEMU's own locks stay off: the caller holds them, or the image is a frozen one.
     """
+    return "json:" + json.dumps(_node(source, fmt))
+
+
+def _node(source: Sequence[Path], fmt: Format = "qcow2") -> dict[str, object] | None:
     node: dict[str, object] | None = None
     for path in reversed(source):
         kind = fmt if path is source[0] else "qcow2"
         below = {"backing": node} if kind == "qcow2" else {}
         node = {"driver": kind, "file": _file(path), **below}
-    return "json:" + json.dumps(node)
+    return node
 
 
 def _file(path: Path) -> dict[str, object]:

@@ -15,7 +15,7 @@ LAYERS = (
     ("__main__",),
     ("cli",),
     ("engine",),
-    ("importing", "preview"),
+    ("exporting", "importing", "preview"),
     ("accounts", "recovery", "snapshot", "status", "tag", "trash", "verify", "volume"),
     ("lookup", "operation"),
     ("hold",),

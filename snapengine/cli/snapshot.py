@@ -1,7 +1,8 @@
 """snapengine snapshot: what volumes held at a moment."""
 
 import functools
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -9,6 +10,7 @@ from snapengine.cli import complete, forest, options, progress, session, setting
 
 if TYPE_CHECKING:
     import snapengine
+    from snapengine.driver import ExportFormat
 
 _COLUMNS = ("name", "uuid", "volume_uuid", "size", "latest", "create_date")
 
@@ -141,3 +143,49 @@ def _question(engine: "snapengine.Engine", snapshot: str, trash: bool) -> str:
     size = text.value("size", volume.actual_size)
     goes = f"its present image, {size}, goes to the trash" if trash else "its present image holds nothing of its own"
     return f"volume '{volume.name}' goes back to snapshot '{target.name}'; {goes}"
+
+
+@snapshot.command()
+@options.snapshot
+@click.argument("file", type=click.Path(), help="A file, a block device, or - for raw on the standard output.")
+@click.option(
+    "--format",
+    "fmt",
+    type=click.Choice(["qcow2", "raw"]),
+    help="The image's format. Default: qcow2 for a file, raw for a block device.",
+)
+@click.option("--compress", is_flag=True, help="Compress the data of a qcow2 image.")
+@click.option("--force", is_flag=True, help="Replace FILE, or what a block device holds.")
+def export(snapshot: str, file: str, fmt: str | None, compress: bool, force: bool) -> None:
+    """
+    Write what a snapshot froze to an image that stands on nothing.
+
+    FILE appears when it is whole. A block device is written in place; what lies behind the snapshot's size stays. With
+    - the data is the only answer.
+
+    \b
+    snapengine snapshot export db/before-upgrade /backup/db.qcow2 --compress
+    snapengine snapshot export db/before-upgrade - | zstd > db.raw.zst
+    """
+    engine = session.engine()
+    found = engine.find_snapshot(snapshot)
+    with progress.shown("exporting", functools.partial(_whole, engine, found)) as report:
+        if file == "-":
+            _require_stream(fmt, compress)
+            engine.stream_snapshot(found, sys.stdout.buffer, progress=report)
+            return
+        made = engine.export_snapshot(
+            found, file, cast("ExportFormat | None", fmt), compress=compress, force=force, progress=report
+        )  # fmt: skip
+    show.one(made)
+
+
+def _whole(engine: "snapengine.Engine", snapshot: str) -> int:
+    return engine.get_volume(engine.get_snapshot(snapshot).volume_uuid).size
+
+
+def _require_stream(fmt: str | None, compress: bool) -> None:
+    if fmt == "qcow2" or compress:
+        raise click.UsageError("the standard output takes raw only, uncompressed: pipe it through a compressor")
+    if sys.stdout is None or sys.stdout.isatty():
+        raise click.UsageError("an image is nothing for a terminal: redirect the standard output, or give a file")

@@ -1,10 +1,14 @@
 """The engine's verbs on snapshots."""
 
+import os
 from pathlib import Path
+from typing import BinaryIO
 
-from snapengine import errors, preview, snapshot
+from snapengine import errors, exporting, preview, snapshot
 from snapengine.command import Progress
+from snapengine.driver import ExportFormat
 from snapengine.engine.opened import Opened
+from snapengine.exporting import Exported
 from snapengine.inventory import Snapshot
 from snapengine.preview import Preview
 from snapengine.tree import DrawnTree
@@ -49,3 +53,15 @@ class Snapshots(Opened):
     def preview_revert(self, uuid: str) -> Preview:
         """Return what revert would do, and refuse what it would refuse; changes nothing. See preview.revert."""
         return preview.revert(self._store, uuid, self.wait)
+
+    def export_snapshot(
+        self, uuid: str, file: str | os.PathLike[str], format: ExportFormat | None = None, *, compress: bool = False,
+        force: bool = False, progress: Progress | None = None,
+    ) -> Exported:  # fmt: skip
+        """Write what the snapshot froze to a file (qcow2 by default) or a block device (raw); see exporting.export."""
+        wanted = exporting.Wanted(Path(os.path.abspath(file)), format, compress, force)
+        return exporting.export(self._store, uuid, wanted, self.wait, progress)
+
+    def stream_snapshot(self, uuid: str, out: BinaryIO, *, progress: Progress | None = None) -> Exported:
+        """Write what the snapshot froze, raw, to an open file such as a pipe; see exporting.stream."""
+        return exporting.stream(self._store, uuid, out, self.wait, progress)
