@@ -38,7 +38,7 @@ class Plan(NamedTuple):
 
 def following(place: Place, volume: VolumeRecord, **changes: object) -> VolumeRecord:
     """Return volume's record after the operation; its generation tells readers that something changed."""
-    stamp = {"taken": None, **changes, "generation": volume.generation + 1, "last_op_date": place.now}
+    stamp = {"gone": (), "moved": (), **changes, "generation": volume.generation + 1, "last_op_date": place.now}
     return msgspec.structs.replace(volume, **stamp)
 
 
@@ -53,11 +53,11 @@ def over_active(
 
 
 def plan(
-    place: Place, volume: VolumeRecord, commit: Rename, backing: str | None, records: Sequence[tuple[str, Struct]],
-    made: tuple[str, ...], **rest: tuple[str, ...],
+    place: Place, volume: VolumeRecord, commit: Rename | None, backing: str | None,
+    records: Sequence[tuple[str, Struct]], made: tuple[str, ...], **rest: object,
 ) -> Plan:  # fmt: skip
     """
-    Return the plan of an operation that one rename commits.
+    Return the plan of an operation that one rename commits, or what rest says instead.
 
     backing is what the rename's target then stands on; made are the images that are made beside its source; records
     are those to write, in the order in which they take their names. rest are other fields of the entry.

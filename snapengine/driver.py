@@ -145,6 +145,72 @@ def check(path: Path, fmt: Format = "qcow2") -> Check:
     return _decode(command.run("qemu-img", "check", *args, answers=(0, 2, 3), timeout=None, memory=DATA_MEMORY), Check)
 
 
+def apply(layer: Sequence[Path], target: Sequence[Path]) -> None:
+    """
+    Write the clusters that the top image of the chain layer has of its own onto the top image of the chain target.
+
+    layer needs an image under its top one, or all of it would be taken for its own; target too, or zeros would not
+    hide what it really stands on. Files that can share extents do. Not synced: the caller does that.
+    """
+    args = ("-n", "-C", "-t", "writeback", "-W", "-O", "qcow2", "-B", target[-1].name, chain(layer), chain(target))
+    command.run("qemu-img", "convert", *args, timeout=None, memory=DATA_MEMORY, silent=True)
+
+
+def commit(path: Path, base: str, progress: Progress | None = None) -> None:
+    """
+    Write what the image at path and those under it hold into base, a backing name as a header has it; sizes grow.
+
+    base is destroyed by that, the others are left as they are. Safe to do again after it was cut off. What was written
+    is synced. The tool opens the chain by the names in the headers, which the caller has inspected, and all but the
+    top image under QEMU's own locks: it knows its base by that name only.
+    """
+    shown = ("-p",) if progress else ("-q",)
+    args = ("commit", *shown, "-b", base, _alone(path))
+    command.run("qemu-img", *args, timeout=None, memory=DATA_MEMORY, progress=progress, silent=True)
+
+
+def pull(path: Path, backing: str | None, progress: Progress | None = None) -> None:
+    """
+    Let the image at path stand on backing, a bare name, or on nothing, after copying all that it would miss.
+
+    Writes the header last, since all writes go through: by qemu-img's default the header goes first, and a kill loses
+    data. The tool opens both chains by the names in their headers, which the caller has inspected.
+    """
+    shown = ("-p",) if progress else ("-q",)
+    args = ("rebase", *shown, "-t", "writethrough", *_backing(backing), _alone(path))
+    command.run("qemu-img", *args, timeout=None, memory=DATA_MEMORY, progress=progress, silent=True)
+
+
+def unsafe_rebase(path: Path, backing: str | None) -> None:
+    """Write another backing name, or none, into the header of the image at path; what it then reads is up to you."""
+    command.run("qemu-img", "rebase", "-q", "-u", *_backing(backing), chain([path]), silent=True)
+
+
+def _backing(name: str | None) -> tuple[str, ...]:
+    return ("-F", "qcow2", "-b", name) if name else ("-b", "")
+
+
+def _alone(path: Path) -> str:
+    """Return the name under which qemu-img opens an image and what its header names, itself unlocked."""
+    return "json:" + json.dumps({"driver": "qcow2", "file": _file(path)})
+
+
+def grow(source: Sequence[Path], size: int) -> None:
+    """Give the top image of the chain source a virtual size of size bytes, more than it has; what is new reads zero."""
+    command.run("qemu-img", "resize", "-q", chain(source), str(size), silent=True)
+
+
+def merge_bitmap(source: Path, target: Path, name: str) -> None:
+    """Add what is dirty in the bitmap called name of the image at source to the one of the image at target."""
+    args = ("--merge", name, "-b", chain([source]), "-F", "qcow2", chain([target]), name)
+    command.run("qemu-img", "bitmap", *args, silent=True)
+
+
+def repair_leaks(path: Path) -> None:
+    """Give back the clusters of the image at path that nothing refers to; a cut-off write leaves such."""
+    command.run("qemu-img", "check", "-q", "-r", "leaks", chain([path]), timeout=None, memory=DATA_MEMORY)
+
+
 def chain(source: Sequence[Path], fmt: Format = "qcow2") -> str:
     """
     Return the name under which qemu-img opens exactly the images of source (top first) and nothing else.

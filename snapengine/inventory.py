@@ -107,6 +107,14 @@ class Volume(Struct, frozen=True, kw_only=True):
     device_id: int | None = None
 
 
+class Moved(Struct, frozen=True, kw_only=True):
+    """A snapshot or trash item that stands on parent_uuid now; tree_uuid is the tree that a snapshot is in."""
+
+    uuid: str
+    parent_uuid: str | None = None
+    tree_uuid: str | None = None
+
+
 class VolumeRecord(Volume, frozen=True, kw_only=True):
     """
     The file beside the active image: the one home of the volume's trees.
@@ -115,8 +123,8 @@ class VolumeRecord(Volume, frozen=True, kw_only=True):
     base is the image outside the volume's directory that the linked ones among its images stand on, named relative to
     that directory: up to the root and down again. linked tells whether the active image is one.
     broken_bitmaps names the dirty bitmaps that a revert cut off: the next incremental backup must be a full one.
-    taken is the trash item of which the last operation made something else: its own record goes a moment after this one
-    came, and readers leave it out.
+    gone are the snapshots and trash items that the last operation removed or made something else of, moved those that
+    it let stand on another image: their own records follow a moment after this one came, and readers go by this one.
     """
 
     schema_version: int
@@ -128,7 +136,8 @@ class VolumeRecord(Volume, frozen=True, kw_only=True):
     broken_bitmaps: tuple[str, ...] = ()
     vm_name: str | None = None
     channel: str | None = None
-    taken: str | None = None
+    gone: tuple[str, ...] = ()
+    moved: tuple[Moved, ...] = ()
     base: str | None = None
     linked: bool = False
 

@@ -27,8 +27,13 @@ class Entry(inventory.Struct, frozen=True, kw_only=True):
     """
     One operation. All names are bare names in directory, which is relative to the root.
 
-    commit   the one rename that decides; None: deciding was writing the entry, from then on it only goes forward
-    backing  what the commit's target stands on once that rename has happened, None for a standalone image
+    commit   the one rename that decides, of an image
+    pulled   else the image whose header decides, once it names the backing
+    counted  else the generation of the volume's record that decides, which is the first to publish
+             where all three are None deciding was writing the entry, from then on it only goes forward
+    backing  what the commit's target, or the pulled image, then stands on, None for a standalone image
+    run      what the pulled image took in, top first: it must read the same without them
+    into     a merge down that belongs to the end: its target is committed into its source, which takes its name
     made     what the operation makes before its commit beside the commit's source, in this order
     publish  renames that bring the prepared records to their names, after the commit
     drop     names that go after the commit
@@ -46,6 +51,10 @@ class Entry(inventory.Struct, frozen=True, kw_only=True):
     started: str
     schema_version: int
     commit: Rename | None = None
+    pulled: str | None = None
+    counted: int | None = None
+    run: tuple[str, ...] = ()
+    into: Rename | None = None
     backing: str | None = None
     made: tuple[str, ...] = ()
     publish: tuple[Rename, ...] = ()
@@ -174,19 +183,23 @@ def parts(entry: Entry) -> tuple[Entry, ...]:
 
 
 def _is_within(root: Path, entry: Entry) -> bool:
-    """Tell whether an entry names nothing outside its directory, and removes nothing but trash or its group."""
+    """Tell whether an entry names nothing outside its directory, and removes nothing that must stay there."""
     directory = root / entry.directory
     inside = layout.is_own_directory(entry.directory) and os.path.realpath(directory) == str(directory)
     own = directory.name != layout.SNAPSHOTS or directory.parent.name == f"vol-{entry.volume_uuid}"
     fresh = all(rename.source == layout.new(rename.target, entry.uuid) for rename in entry.publish)
-    removable = layout.is_group if entry.directory == layout.GROUPS else layout.is_trash
-    return inside and own and fresh and all(map(layout.is_bare, names(entry))) and all(map(removable, entry.drop))
+    if entry.directory == layout.GROUPS:
+        removable = all(map(layout.is_group, entry.drop))
+    else:
+        removable = all(layout.is_removable(name, entry.volume_uuid) for name in entry.drop)
+    return inside and own and fresh and removable and all(map(layout.is_bare, names(entry)))
 
 
 def names(entry: Entry) -> list[str]:
     """Return all that an entry names in its directory."""
-    renames = (*entry.publish, *([entry.commit] if entry.commit else []))
-    return [*entry.made, *entry.drop, *(name for r in renames for name in (r.source, r.target))]
+    renames = (*entry.publish, *(rename for rename in (entry.commit, entry.into) if rename is not None))
+    pulled = () if entry.pulled is None else (entry.pulled,)
+    return [*entry.made, *entry.drop, *entry.run, *pulled, *(name for r in renames for name in (r.source, r.target))]
 
 
 def is_running(root: Path, operation: str) -> bool:

@@ -114,6 +114,12 @@ def is_group(name: str) -> bool:
     return is_uuid(uuid) and rest == "json"
 
 
+def is_removable(name: str, volume: str) -> bool:
+    """Tell whether a bare name is a snapshot's or trash item's image or record, and not the volume's own."""
+    uuid, _, rest = name.partition(".")
+    return is_trash(name) or (is_uuid(uuid) and uuid != volume and rest in ("qcow2", "json"))
+
+
 def is_own_directory(below: str) -> bool:
     """Tell whether below, relative to the root, is where an operation works: an account's or a volume's directory."""
     return _OWN_DIRECTORY.fullmatch(below) is not None

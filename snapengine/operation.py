@@ -85,7 +85,7 @@ def rewrite(work: Held, record: VolumeRecord) -> VolumeRecord:
 
 def over_active(work: Held, entry: Entry, old: Image, making: Making, given: str | None = None) -> None:
     """
-    Run a plan, whose entry this is and whose commit replaces the active image old.
+    Run a plan, whose entry this is and whose commit replaces old, the active image or another one of the volume.
 
     making is called with the path of the image that takes over and gives the plan: in its block a tool may still be at
     work on that image, at its end the image is there, and all else that the plan makes but the records. The image gets
@@ -117,8 +117,8 @@ def ready(work: Held, entry: Entry, old: Image, making: Making) -> Iterator[None
 
 @contextmanager
 def alone(work: Held, old: Image) -> Iterator[None]:
-    """For the block, know that nobody else has the active image open, and that it is as it was inspected."""
-    with imagelock.lease(old.fd, work.active, work.volume.uuid):
+    """For the block, know that nobody else has old open, and that it is as it was inspected."""
+    with imagelock.lease(old.fd, old.layer.path, work.volume.uuid):
         _check_unchanged(old.layer)
         yield
 
@@ -139,6 +139,35 @@ def freeze(work: Held, made: Plan, image: Image) -> None:
             durable.rename(image.layer.path, work.directory / made.entry.commit.target)
         durable.sync_directory(work.directory)
         resume.finish(work.store.root, made.entry)
+
+
+def pulled(work: Held, made: Plan, kept: resume.Kept, pull: Callable[[], None]) -> None:
+    """
+    Run a plan that pull commits: by the last thing that it writes, the header of the plan's pulled image.
+
+    kept are the images that the caller keeps VMs out of, among them that one. When this raises, that image stands
+    where it stood and reads the same, or recovery finishes.
+    """
+    with begun(work.store.root, made.entry, None, kept):
+        prepare(work.directory, made)
+        durable.sync_directory(work.directory)
+        pull()
+        resume.finish(work.store.root, made.entry, kept)
+
+
+def recorded(work: Held, made: Plan, kept: resume.Kept) -> None:
+    """
+    Run a plan that the volume's own record commits, the first to be published: images go, or are merged down, after it.
+
+    kept as for pulled. When this raises before the commit, all is as it was; after it, recovery finishes.
+    """
+    record = made.entry.publish[0]
+    with begun(work.store.root, made.entry, None, kept):
+        prepare(work.directory, made)
+        durable.sync_directory(work.directory)
+        durable.rename(work.directory / record.source, work.directory / record.target)
+        durable.sync_directory(work.directory)
+        resume.finish(work.store.root, made.entry, kept)
 
 
 def forward(work: Held, made: Plan) -> None:
@@ -164,7 +193,9 @@ def appear(opened: Store, made: Plan, steps: Callable[[Path], None], given: str 
 
 
 @contextmanager
-def begun(root: Path, entry: Entry, given: str | None = None) -> Iterator[None]:
+def begun(
+    root: Path, entry: Entry, given: str | None = None, kept: resume.Kept | None = None
+) -> Iterator[None]:
     """
     Hold entry in the journal for the block, which ends it; when the block fails, undo it, or finish what was committed.
 
@@ -182,7 +213,7 @@ def begun(root: Path, entry: Entry, given: str | None = None) -> Iterator[None]:
         try:
             yield
         except BaseException as e:
-            if not _resumed(root, entry) or not isinstance(e, Exception):
+            if not _resumed(root, entry, kept) or not isinstance(e, Exception):
                 raise
 
 
@@ -193,10 +224,10 @@ def _check_directories(root: Path, entry: Entry) -> None:
             raise errors.Denied(what=f"{directory} leads over a symbolic link; a store's directories must be real ones")
 
 
-def _resumed(root: Path, entry: Entry) -> bool:
+def _resumed(root: Path, entry: Entry, kept: resume.Kept | None) -> bool:
     """Undo or finish an operation that failed; tell whether it was finished, so that there is no error to tell."""
     try:
-        return settle.settle(root, entry) == settle.FINISHED
+        return settle.settle(root, entry, kept) == settle.FINISHED
     except (OSError, errors.Error):
         return False
 

@@ -145,9 +145,20 @@ def _read_all(directory: Path, volume: VolumeRecord) -> Contents:
     names, items = record_names(directory)
     snapshots = [read_snapshot(directory, name) for name in names if name != volume.uuid]
     trash = [read_trash(directory, name) for name in items]
-    records = {r.uuid: r for r in snapshots if r.generation <= volume.generation}
-    kept = {r.uuid: r for r in trash if r.generation <= volume.generation and r.uuid != volume.taken}
+    records = {r.uuid: r for r in snapshots if _is_there(volume, r)}
+    kept = {r.uuid: r for r in trash if _is_there(volume, r)}
+    for moved in volume.moved:
+        if moved.uuid in records:
+            changes = {"parent_uuid": moved.parent_uuid, "tree_uuid": moved.tree_uuid}
+            records[moved.uuid] = msgspec.structs.replace(records[moved.uuid], **changes)
+        elif moved.uuid in kept:
+            kept[moved.uuid] = msgspec.structs.replace(kept[moved.uuid], snapshot_uuid=moved.parent_uuid)
     return Contents(directory, volume, tree.fresh(volume, records), kept)
+
+
+def _is_there(volume: VolumeRecord, record: SnapshotRecord | TrashRecord) -> bool:
+    """Tell whether the volume's record knows this one: its verb has ended, and none has removed it since."""
+    return record.generation <= volume.generation and record.uuid not in volume.gone
 
 
 def record_names(directory: Path) -> tuple[list[str], list[str]]:

@@ -8,30 +8,38 @@ decides. The active image's own name is never touched here, so a VM that was sta
 """
 
 import os
-from contextlib import suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
-from snapengine import chain, durable, journal, layout
+from snapengine import chain, driver, durable, journal, layout, merge, records
 from snapengine.journal import Entry
 
+Kept = Mapping[str, int]  # open descriptors of images that VMs are kept out of, by name
 
-def resume(root: Path, entry: Entry) -> bool:
+
+def resume(root: Path, entry: Entry, kept: Kept | None = None) -> bool:
     """
     Bring a cut-off operation to its end; True when it was finished, False when it was undone.
 
-    The caller holds the volume's lock, or the entry's for a volume that has not appeared. May itself be cut off.
+    The caller holds the volume's lock, or the entry's for a volume that has not appeared. kept are the images that it
+    keeps VMs out of; None: where images are joined that is done here, and InUse raised. May itself be cut off.
     """
     done = is_committed(root, entry)
     if done:
-        finish(root, entry)
+        finish(root, entry, kept)
     else:
-        undo(root, entry)
+        undo(root, entry, kept)
     return done
 
 
 def is_committed(root: Path, entry: Entry) -> bool:
     """Tell by names and headers on which side of its commit an operation is; see the module's table."""
     directory = root / entry.directory
+    if entry.pulled is not None:
+        return chain.layer(directory / entry.pulled).backing == entry.backing
+    if entry.counted is not None:
+        return records.stored_volume(directory).generation >= entry.counted
     if entry.commit is None:
         return True
     if os.path.lexists(directory / entry.commit.source):
@@ -45,34 +53,50 @@ def is_committed(root: Path, entry: Entry) -> bool:
     return chain.layer(target).backing == entry.backing
 
 
-def finish(root: Path, entry: Entry) -> None:
-    """Bring a committed operation to its end; doing so again is harmless."""
-    publish(root, entry)
+def finish(root: Path, entry: Entry, kept: Kept | None = None) -> None:
+    """Bring a committed operation to its end; doing so again is harmless. kept as for resume."""
+    publish(root, entry, kept)
     journal.drop(root, entry.uuid)
 
 
-def publish(root: Path, entry: Entry) -> None:
+def publish(root: Path, entry: Entry, kept: Kept | None = None) -> None:
     """Do all of finish() but for the journal."""
     directory = root / entry.directory
+    if entry.into is not None:
+        with _kept(directory, entry, kept, entry.into.target) as held:
+            merge.finish_down(directory, entry.into, held[entry.into.target], entry.volume_uuid)
+    if entry.pulled is not None and all(os.path.lexists(directory / name) for name in entry.run):
+        with _kept(directory, entry, kept, entry.pulled):
+            merge.prove(directory, entry.pulled, entry.run)
     for rename in entry.publish:
         with suppress(FileNotFoundError):
             durable.rename(directory / rename.source, directory / rename.target)
+    if entry.drop:
+        durable.sync_directory(directory)  # nothing goes before the records that do without it are safe
     for name in entry.drop:
         durable.unlink(directory / name)
     durable.sync_directory(directory)
 
 
-def undo(root: Path, entry: Entry) -> None:
+def undo(root: Path, entry: Entry, kept: Kept | None = None) -> None:
     """End an uncommitted operation by removing what it made."""
-    take_back(root, entry)
+    take_back(root, entry, kept)
     journal.drop(root, entry.uuid)
 
 
-def take_back(root: Path, entry: Entry) -> None:
+def _kept(directory: Path, entry: Entry, kept: Kept | None, name: str) -> AbstractContextManager[Kept]:
+    """Keep every VM out of the image called name, and the volume, for the block, unless that is done already."""
+    return merge.kept(directory, entry.volume_uuid, (name,)) if kept is None else nullcontext(kept)
+
+
+def take_back(root: Path, entry: Entry, kept: Kept | None = None) -> None:
     """Do all of undo() but for the journal; the new image goes last, since it tells that nothing was committed."""
     directory = root / entry.directory
     for name in reversed(entry.made):
         durable.unlink(directory / name)
+    if entry.pulled is not None:
+        with _kept(directory, entry, kept, entry.pulled):
+            driver.repair_leaks(directory / entry.pulled)
     if entry.commit is not None and layout.is_new(entry.commit.source):
         if directory.is_dir():
             durable.sync_directory(directory)

@@ -28,15 +28,15 @@ from snapengine.journal import Entry
 FINISHED, UNDONE = "finished", "undone"
 
 
-def settle(root: Path, entry: Entry) -> str:
+def settle(root: Path, entry: Entry, kept: resume.Kept | None = None) -> str:
     """
     Bring a cut-off operation to its end and return what became of it: FINISHED, UNDONE, or words that say what was not.
 
     The caller holds the locks of all its volumes, or the entry's for a volume that has not appeared. Never waits for
-    longer than a tool that only looks at an image needs. May itself be cut off.
+    longer than a tool that only looks at an image needs. May itself be cut off. kept as for resume.resume.
     """
     if not entry.members:
-        return FINISHED if resume.resume(root, entry) else UNDONE
+        return FINISHED if resume.resume(root, entry, kept) else UNDONE
     if not journal.is_decided(root, entry.uuid):
         return _undone(root, entry)
     with ExitStack() as stack:

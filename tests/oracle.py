@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from snapengine.cost import Direction
 from snapengine.engine import Engine
 from snapengine.inventory import Snapshot, VolumeType
 from tests import check
@@ -76,6 +77,32 @@ class Oracle:
         """Remove all trash for good."""
         for item in self.engine.purge_trash(self.engine.list_trash()):
             del self.expected[item.uuid]
+
+    def delete(self, *snapshots: str, descendants: bool = False, direction: Direction = "auto") -> None:
+        """Delete snapshots; with descendants the snapshots and trash items that stand on them too."""
+        gone = set(snapshots)
+        if descendants:
+            gone |= {uuid for each in snapshots for uuid in self._above(each)}
+        results = self.engine.delete_snapshots(snapshots, descendants=descendants, direction=direction)
+        assert [result.snapshot_uuid for result in results] == [*snapshots]
+        assert all(result.success for result in results), results
+        for uuid in gone:
+            del self.expected[uuid]
+
+    def undo(self, volume: str) -> None:
+        """Take back a volume's latest snapshot."""
+        before = {snapshot.uuid for snapshot in self.engine.list_snapshots(volume)}
+        self.engine.undo_snapshot(volume)
+        (gone,) = before - {snapshot.uuid for snapshot in self.engine.list_snapshots(volume)}
+        del self.expected[gone]
+
+    def _above(self, snapshot: str) -> set[str]:
+        """Return the snapshots and trash items that stand on one, directly or not."""
+        found = {snapshot}
+        volume = self.engine.get_snapshot(snapshot).volume_uuid
+        for each in self.engine.list_snapshots(volume):  # parents come before their children
+            found |= {each.uuid} if each.parent_uuid in found else set()
+        return found | {item.uuid for item in self.engine.list_trash() if item.snapshot_uuid in found}
 
     def check(self) -> None:
         """Assert all that check.full does."""

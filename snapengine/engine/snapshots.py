@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from snapengine import errors, exporting, preview, snapshot
+from snapengine import delete, errors, exporting, preview, snapshot, undo
 from snapengine.command import Progress
+from snapengine.cost import Direction
+from snapengine.delete import Deleted
 from snapengine.driver import ExportFormat
 from snapengine.engine.opened import Opened
 from snapengine.exporting import Exported
@@ -65,3 +67,14 @@ class Snapshots(Opened):
     def stream_snapshot(self, uuid: str, out: BinaryIO, *, progress: Progress | None = None) -> Exported:
         """Write what the snapshot froze, raw, to an open file such as a pipe; see exporting.stream."""
         return exporting.stream(self._store, uuid, out, self.wait, progress)
+
+    def delete_snapshots(
+        self, uuids: tuple[str, ...], *, descendants: bool = False, direction: Direction = "auto",
+        progress: Progress | None = None,
+    ) -> tuple[Deleted, ...]:  # fmt: skip
+        """Delete snapshots, what the others and the volumes hold stays; one result for each. See delete.delete."""
+        return delete.delete(self._store, uuids, descendants, direction, self.wait, progress)
+
+    def undo_snapshot(self, volume_uuid: str, *, progress: Progress | None = None) -> None:
+        """Take back the volume's latest snapshot as if it had never been made; see undo.undo."""
+        undo.undo(self._store, volume_uuid, self.wait, progress)

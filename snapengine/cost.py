@@ -1,0 +1,79 @@
+"""
+What each way of joining layers costs, from their extents, and which to take. Pure.
+
+The seconds are those of this kind of machine (`make bench`); only how they compare counts.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Literal, NamedTuple
+
+from snapengine import errors, spans
+from snapengine.extents import Extent
+from snapengine.spans import Spans
+
+Way = Literal["clone", "rebase", "pull", "commit"]
+Direction = Literal["auto", "pull", "commit"]
+
+_START = {"clone": 0.02, "rebase": 0.01, "pull": 0.02, "commit": 0.02}
+_BYTE = {"clone": 0.0, "rebase": 0.0, "pull": 2.0e-9, "commit": 1.5e-9}
+_EXTENT = {"clone": 60e-6, "rebase": 0.0, "pull": 30e-6, "commit": 30e-6}
+_FINAL = 2.0  # how much more a way must save that can't be stopped and destroys a frozen image
+
+
+class Cost(NamedTuple):
+    """What a way of joining moves: bytes of the guest's data, in so many pieces."""
+
+    way: Way
+    bytes: int
+    extents: int
+
+    @property
+    def seconds(self) -> float:
+        """Return about how long it takes."""
+        return _START[self.way] + _BYTE[self.way] * self.bytes + _EXTENT[self.way] * self.extents
+
+
+def costs(child: Sequence[Extent], run: Sequence[Sequence[Extent]]) -> dict[Way, Cost]:
+    """Return what it costs that child takes in the layers of run, top first, by each way."""
+    above = [child, *run[:-1]]
+    missing = spans.minus(_spans(*map(_all, run)), _spans(_all(child)))
+    pulled = spans.intersection(missing, _spans(*map(_data, run)))
+    written = _spans(*map(_data, above))
+    found = [
+        Cost("clone", 0, sum(map(len, above))),
+        Cost("pull", spans.total(pulled), len(pulled)),
+        Cost("commit", spans.total(written), len(written)),
+    ]
+    if not missing:
+        found.append(Cost("rebase", 0, 0))
+    return {cost.way: cost for cost in found}
+
+
+def choose(found: dict[Way, Cost], direction: Direction, *, reflinks: bool, sole: bool) -> Cost:
+    """
+    Return the way to take: the quickest that is allowed.
+
+    A commit must be much quicker: it can't be stopped, and destroys a frozen image from its first write. sole: nobody
+    else stands on the layers that are joined, else a commit is Conflict when direction asks for it.
+    """
+    if direction == "commit":
+        if not sole:
+            raise errors.Conflict(what="several images stand on the snapshot, so it can't be committed; use 'pull'")
+        return found["commit"]
+    allowed: list[Way] = ["rebase", "pull", *(["clone"] if reflinks else [])]  # type: ignore[list-item]
+    best = min((found[way] for way in allowed if way in found), key=lambda cost: cost.seconds)
+    down = found["commit"]
+    is_better = direction == "auto" and sole and down.bytes * _FINAL <= best.bytes and down.seconds < best.seconds
+    return down if is_better else best
+
+
+def _spans(*sets: Spans) -> Spans:
+    return spans.union(*sets)
+
+
+def _all(extents: Collection[Extent]) -> Spans:
+    return tuple((extent.start, extent.end) for extent in extents)
+
+
+def _data(extents: Collection[Extent]) -> Spans:
+    return tuple((extent.start, extent.end) for extent in extents if extent.kind != "zero")

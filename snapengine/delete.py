@@ -1,0 +1,111 @@
+"""
+Delete snapshots: what stands on them takes in what it would miss, then they go.
+
+Each step is an operation of its own and leaves a whole store: all that stays reads the same. Where several images
+stand on a snapshot, each moves by its own step, and a failure leaves those that have moved where they are.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from snapengine import errors, hold, records, removal, steps, store, tree
+from snapengine.command import Progress
+from snapengine.cost import Direction
+from snapengine.hold import Held
+from snapengine.inventory import Struct
+from snapengine.records import Contents
+from snapengine.store import Store
+
+
+class Fault(Struct, frozen=True, kw_only=True):
+    """Why one snapshot of several was not deleted, as the contract tells errors."""
+
+    code: str
+    description: str
+    details: str
+
+
+class Deleted(Struct, frozen=True, kw_only=True):
+    """What became of one snapshot (contract, section 3, batch delete)."""
+
+    snapshot_uuid: str
+    success: bool
+    error: Fault | None = None
+
+
+def delete(
+    opened: Store, snapshots: tuple[str, ...], descendants: bool, direction: Direction, wait: float,
+    progress: Progress | None = None,
+) -> tuple[Deleted, ...]:  # fmt: skip
+    """
+    Delete snapshots, with descendants also all that were made after them; what the volumes hold now stays.
+
+        a step by             its commit point                 a crash before it      after it
+        clone                 THE RENAME over the child        removes the new image  finishes
+        pull, rebase          THE HEADER of the child          gives back leaks       proves it, then finishes
+        commit, nothing moves THE RENAME of V's record         all as it was          finishes: commits again
+
+    In each of them the records are prepared before it and take their names after it; what goes is removed last.
+    direction says how images are joined; auto takes the cheapest way, and one that can be stopped where it can. Those
+    of one volume are one plan. A snapshot that is protected, or meets an error, fails in its result while others go
+    on; one that is gone already is no error. With descendants, trash items that stand on them go too.
+
+    Raises NotFound for an unknown one, InUse while a VM has a volume, Locked, Corrupt; before anything is done.
+    """
+    wanted: dict[Path, list[str]] = {}
+    for uuid in dict.fromkeys(snapshots):
+        wanted.setdefault(store.find_snapshot(opened.root, uuid), []).append(uuid)
+    found: dict[str, Deleted] = {}
+    for directory, own in wanted.items():
+        with hold.volume(opened, directory, "delete snapshots", wait) as work:
+            found |= _delete(work, own, descendants, direction, progress)
+    return tuple(found[uuid] for uuid in dict.fromkeys(snapshots))
+
+
+def _delete(
+    work: Held, wanted: list[str], descendants: bool, direction: Direction, progress: Progress | None
+) -> dict[str, Deleted]:
+    contents = records.contents(work.directory)
+    doomed, failed = selected(contents, wanted, descendants)
+    purged = purged_with(contents, doomed) if descendants else set()
+    result = {uuid: Deleted(snapshot_uuid=uuid, success=True) for uuid in wanted} | failed
+    try:
+        for step in removal.steps(steps.family(contents), doomed, purged):
+            steps.take(work, step, direction, progress)
+    except errors.Error as e:
+        there = records.contents(work.directory).snapshots
+        left = [uuid for uuid in wanted if uuid in there and uuid in doomed]
+        if not left or len(left) == len(wanted):
+            raise
+        result |= {uuid: _failed(uuid, e) for uuid in left}
+    return result
+
+
+def selected(contents: Contents, wanted: list[str], descendants: bool) -> tuple[set[str], dict[str, Deleted]]:
+    """Return the snapshots that will go, and the results of those that may not."""
+    found: set[str] = set()
+    failed: dict[str, Deleted] = {}
+    for uuid in wanted:
+        own = {uuid, *(_above(contents, uuid) if descendants else ())} & set(contents.snapshots)
+        found |= own
+    return found, failed
+
+
+def _above(contents: Contents, uuid: str) -> Iterator[str]:
+    """Give all snapshots that stand on one, directly or not."""
+    below = tree.children(contents.snapshots.values())
+    todo = [*below.get(uuid, ())]
+    while todo:
+        at = todo.pop()
+        yield at
+        todo += below.get(at, ())
+
+
+def purged_with(contents: Contents, doomed: set[str]) -> set[str]:
+    """Return the trash items that stand on the snapshots doomed."""
+    return {uuid for uuid, item in contents.trash.items() if item.snapshot_uuid in doomed}
+
+
+def _failed(uuid: str, e: errors.Error) -> Deleted:
+    fault = Fault(code=e.code, description=e.description, details=str(e))
+    return Deleted(snapshot_uuid=uuid, success=False, error=fault)

@@ -1,0 +1,213 @@
+"""
+Join layers that are next to each other, in one of three ways; the image that takes the others in is called the child.
+
+    clone   a copy of the lowest layer, on the same extents, gets the clusters of those above it and takes over by one
+            rename: no frozen image is touched
+    pull    the child gets what it would miss, then its header names what it then stands on
+    down    the child is committed into the lowest layer, which then takes its name: destroys that from the first write
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from snapengine import (
+    chain,
+    content,
+    driver,
+    durable,
+    errors,
+    imagelock,
+    inspector,
+    layout,
+    maps,
+    records,
+    reflink,
+    spans,
+    tables,
+    units,
+)
+from snapengine.chain import Layer
+from snapengine.command import Progress
+from snapengine.journal import Rename
+from snapengine.spans import Spans
+
+_PIECE = 4 * units.MIB  # compared at once
+
+
+class Join(NamedTuple):
+    """Layers to join: child takes in run, top first; below is what run stands on, top first, empty for nothing."""
+
+    child: Layer
+    run: tuple[Layer, ...]
+    below: tuple[Layer, ...]
+
+    @property
+    def backing(self) -> str | None:
+        """What the child then stands on."""
+        return self.run[-1].backing
+
+    @property
+    def under(self) -> tuple[Path, ...]:
+        """
+        What a tool must see under the lowest layer of the run when it writes to that.
+
+        One image tells that there is something to be hidden by zeros. Clusters of different sizes are filled up from
+        what lies below, and that needs the whole chain.
+        """
+        kinds = {(layer.header.cluster_bits, layer.header.extended_l2) for layer in (self.child, *self.run)}
+        return tuple(layer.path for layer in (self.below[:1] if len(kinds) == 1 else self.below))
+
+
+def read(directory: Path, child: str, lowest: str) -> Join:
+    """Return the layers in directory from the image called child down to the one called lowest, and what is below."""
+    layers = chain.read(directory, child)
+    names = [layer.path.name for layer in layers]
+    if lowest not in names[1:]:
+        raise errors.Corrupt(what=f"image {directory / child} does not stand on {lowest}")
+    end = names.index(lowest) + 1
+    return Join(layers[0], layers[1:end], layers[end:])
+
+
+def clone(join: Join, new: Path) -> None:
+    """Make the existing empty file new an image that reads as the child does and stands on what is below the run."""
+    lowest = join.run[-1]
+    fd = inspector.open_image(lowest.path)
+    try:
+        reflink.copy(fd, new)
+    finally:
+        os.close(fd)
+    target = (new, *join.under)
+    if join.child.header.size > lowest.header.size:
+        driver.grow(target, join.child.header.size)
+    layers = (join.child, *join.run)
+    for above, under in reversed([*zip(layers, layers[1:])]):
+        driver.apply([above.path, under.path], target)
+    _join_bitmaps(layers, new)
+    _check(new)
+
+
+def pull(join: Join, progress: Progress | None, *, header_only: bool) -> None:
+    """
+    Let the child stand on what is below the run, with all that it would miss.
+
+    header_only: its own clusters hide all of the run, so that nothing is to be copied. Where what was copied is not
+    what the run holds, whatever the tool said, the child is put back to stand on it, and Corrupt raised.
+    """
+    missing = _unhidden(join.run, join.child)
+    _join_bitmaps((join.child, *join.run), join.child.path)
+    if header_only:
+        driver.unsafe_rebase(join.child.path, join.backing)
+        return
+    driver.pull(join.child.path, join.backing, progress)
+    child = chain.layer(join.child.path)
+    if not _reads_same((*join.run, *join.below), (child, *join.below), missing):
+        _put_back(child, join.run[0].path.name)
+
+
+def _join_bitmaps(layers: tuple[Layer, ...], target: Path) -> None:
+    """Let the image at target have each active dirty bitmap of the layers, with all that is dirty in any of them."""
+    found: dict[str, list[tables.Bitmap]] = {}
+    for layer in (*layers, chain.layer(target)):
+        for bitmap in _bitmaps(layer):
+            found.setdefault(bitmap.name, []).append(bitmap)
+    own = {bitmap.name for bitmap in _bitmaps(chain.layer(target))}
+    for name, same in found.items():
+        if name not in own:
+            driver.add_bitmap(target, name, min(2**bitmap.granularity_bits for bitmap in same))
+        for layer in layers:
+            if layer.path != target and name in {bitmap.name for bitmap in _bitmaps(layer)}:
+                driver.merge_bitmap(layer.path, target, name)
+
+
+def _bitmaps(layer: Layer) -> tuple[tables.Bitmap, ...]:
+    if not layer.header.bitmap_count:
+        return ()
+    fd = inspector.open_image(layer.path)
+    try:
+        return tables.active_bitmaps(fd, layer.header, path=layer.path)
+    finally:
+        os.close(fd)
+
+
+def _check(path: Path) -> None:
+    """
+    Sync an image that a tool has written to, and see that it is sound, whatever the tool said; give back its leaks.
+
+    Raises Corrupt for one that is not.
+    """
+    found = driver.check(path)
+    if found.corruptions or found.check_errors:
+        raise errors.Corrupt(what=f"the merge left {path} damaged; it was not taken over")
+    if found.leaks:
+        driver.repair_leaks(path)
+    durable.sync_file(path)
+
+
+def finish_down(directory: Path, into: Rename, held: int, volume: str) -> None:
+    """
+    Commit the image called into.target down into into.source, which takes its name; again if that was cut off.
+
+    held is an open descriptor of the target, which VMs are kept out of. Raises InUse when something has it open.
+    """
+    source, target = directory / into.source, directory / into.target
+    if not os.path.lexists(source):
+        return
+    join = read(directory, into.target, into.source)
+    layers = (join.child, *join.run)
+    driver.commit(target, into.source)
+    _join_bitmaps(layers, source)
+    _check(source)
+    durable.copy_attributes(held, source)
+    with imagelock.lease(held, target, volume):
+        durable.rename(source, target)
+    durable.sync_directory(directory)
+
+
+def prove(directory: Path, pulled: str, run: tuple[str, ...]) -> None:
+    """
+    See that the image called pulled, which no longer stands on those of run, reads as if it still did.
+
+    Where it does not, it is put back to stand on them, which loses nothing, and Corrupt is raised.
+    """
+    child = chain.layer(directory / pulled)
+    layers = tuple(chain.layer(directory / name) for name in run)
+    below = chain.read(directory, child.backing) if child.backing else ()
+    _check(child.path)
+    if not _reads_same((*layers, *below), (child, *below), _unhidden(layers, child)):
+        _put_back(child, run[0])
+
+
+def _put_back(child: Layer, onto: str) -> None:
+    driver.unsafe_rebase(child.path, onto)
+    raise errors.Corrupt(what=f"{child.path} would not read the same without {onto}; it was left as it was")
+
+
+def _unhidden(run: tuple[Layer, ...], child: Layer) -> Spans:
+    """Return what the layers of run hold and the child does not."""
+    held = spans.union(*([(e.start, e.end) for e in maps.of(layer)] for layer in run))
+    return spans.minus(held, [(e.start, e.end) for e in maps.of(child)])
+
+
+def _reads_same(one: tuple[Layer, ...], other: tuple[Layer, ...], where: Spans) -> bool:
+    """Tell whether a guest sees the same of two chains, top first, in the spans where."""
+    if not where:
+        return True
+    with content.opened(one) as old, content.opened(other) as new:
+        pieces = ((at, min(_PIECE, end - at)) for start, end in where for at in range(start, end, _PIECE))
+        return all(old.read(*piece) == new.read(*piece) for piece in pieces)
+
+
+@contextmanager
+def kept(directory: Path, volume: str, names: tuple[str, ...]) -> Iterator[dict[str, int]]:
+    """
+    Keep every VM out of the volume and of the images called names for the block; InUse where one has them open.
+
+    Gives an open descriptor of each that is there, by its name.
+    """
+    active = layout.active_name(records.stored_volume(directory))
+    with ExitStack() as stack:
+        there = [name for name in dict.fromkeys((active, *names)) if os.path.lexists(directory / name)]
+        yield {name: stack.enter_context(imagelock.held(directory / name, volume)) for name in there}

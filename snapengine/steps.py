@@ -1,0 +1,110 @@
+"""Take the steps of a removal (removal.py), each an operation of its own that leaves a whole store."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from snapengine import cost, durable, hold, inventory, layout, maps, merge, operation, plan, records, removal
+from snapengine.command import Progress
+from snapengine.cost import Cost, Direction
+from snapengine.draft import Plan
+from snapengine.hold import Held, Image
+from snapengine.merge import Join
+from snapengine.records import Contents
+from snapengine.removal import Family, Step
+from snapengine.store import Store
+
+_SLACK = 2**20  # bytes beside the guest's data: tables, records
+
+
+class Choice(NamedTuple):
+    """A step, what it joins (None: nothing moves), and by which way."""
+
+    step: Step
+    join: Join | None
+    cost: Cost | None
+
+
+def family(contents: Contents) -> Family:
+    """Return a volume's records as removal knows them."""
+    return Family(contents.volume, contents.snapshots, contents.trash)
+
+
+def take(work: Held, step: Step, direction: Direction, progress: Progress | None) -> None:
+    """Take one step, as an operation of its own."""
+    before = family(records.contents(work.directory))
+    work = work._replace(volume=before.volume, place=hold.place(work.store, work.directory, work.place.verb))
+    after = removal.applied(before, step, work.place.operation, work.place.now)
+    with ExitStack() as stack:
+        moving = [before.volume.uuid, *([step.child] if step.child else [])]
+        images = _held(work, before, moving, stack)
+        choice = chosen(work.store, work.directory, before, step, direction)
+        way = choice.cost.way if choice.cost else None
+        written = step.run[-1:] if way == "commit" else ()  # by qemu-img under QEMU's own lock
+        _held(work, before, [uuid for uuid in (*step.run, *step.drop) if uuid not in written], stack)
+        _run(work, plan.removal(work.place, before, after, step, way), choice, images, progress)
+    if step.child is not None and step.child in after.snapshots:
+        _note_size(work, step.child)
+
+
+def _note_size(work: Held, snapshot: str) -> None:
+    """Write down what the snapshot's file takes by now."""
+    record = records.read_snapshot(work.directory, snapshot)
+    size = os.stat(work.image(snapshot)).st_blocks * 512
+    if size != record.size:
+        new = msgspec.structs.replace(record, size=size)
+        durable.write(work.directory / layout.record(snapshot), inventory.encode(new))
+
+
+def _held(work: Held, family: Family, uuids: Iterable[str], stack: ExitStack) -> dict[str, Image]:
+    """Keep everybody out of these images of the volume until the stack ends; gives what is there, by uuid."""
+    parents = family.parents
+    held = {}
+    for uuid in dict.fromkeys(uuids):
+        path = work.directory / plan.image_of(family, uuid)
+        if uuid == family.volume.uuid:
+            held[uuid] = stack.enter_context(hold.image(work))
+        elif os.path.lexists(path):
+            held[uuid] = stack.enter_context(hold.kept(work, path, parents[uuid]))
+    return held
+
+
+def chosen(opened: Store, directory: Path, family: Family, step: Step, direction: Direction) -> Choice:
+    """Return by which way a step joins its images; Conflict where direction can't be."""
+    if step.child is None:
+        return Choice(step, None, None)
+    join = merge.read(directory, plan.image_of(family, step.child), layout.image(step.run[-1]))
+    found = cost.costs(maps.of(join.child), [maps.of(layer) for layer in join.run])
+    parents = family.parents
+    others = [u for u, parent in parents.items() if parent in step.run and u not in (step.child, *step.run)]
+    way = cost.choose(found, direction, reflinks=opened.record.reflinks, sole=not others)
+    return Choice(step, join, way)
+
+
+def _run(work: Held, made: Plan, choice: Choice, images: dict[str, Image], progress: Progress | None) -> None:
+    kept = {image.layer.path.name: image.fd for image in images.values()}
+    if choice.join is None or choice.cost is None:
+        operation.recorded(work, made, kept)
+        return
+    join, way = choice.join, choice.cost.way
+    durable.require_room(work.directory, choice.cost.bytes + _SLACK)
+    if way == "clone":
+        making = _cloning(join, made)
+        operation.over_active(work, made.entry, images[choice.step.child or ""], making)
+    elif way == "commit":
+        operation.recorded(work, made, kept)
+    else:
+        operation.pulled(work, made, kept, lambda: merge.pull(join, progress, header_only=way == "rebase"))
+
+
+def _cloning(join: Join, made: Plan) -> operation.Making:
+    @contextmanager
+    def making(new: Path) -> Iterator[Plan]:
+        merge.clone(join, new)
+        yield made
+
+    return making

@@ -1,0 +1,34 @@
+"""Undo: take back the latest snapshot of a volume as if it had never been made."""
+
+from snapengine import errors, hold, records, removal, steps, store, tree
+from snapengine.command import Progress
+from snapengine.records import Contents
+from snapengine.store import Store
+
+
+def undo(opened: Store, volume: str, wait: float, progress: Progress | None = None) -> None:
+    """
+    Take back the latest snapshot of a volume as if it had never been made; what the volume holds stays.
+
+    Crash table as for delete. Raises Conflict where there is none, or something else stands on it; InUse, NotFound,
+    Locked, Corrupt; then nothing changed.
+    """
+    directory = store.find_volume(opened.root, volume)
+    with hold.volume(opened, directory, "undo snapshot", wait) as work:
+        contents = records.contents(directory)
+        latest = undoable(contents)
+        for step in removal.steps(steps.family(contents), {latest}):
+            steps.take(work, step, "auto", progress)
+
+
+def undoable(contents: Contents) -> str:
+    """Return the snapshot that an undo would take back; Conflict where it can't be."""
+    latest = tree.latest(contents.volume)
+    if latest is None:
+        raise errors.Conflict(what=f"volume {contents.volume.uuid} stands on no snapshot; there is nothing to undo")
+    on_it = [s.name for s in contents.snapshots.values() if s.parent_uuid == latest]
+    kept = [item.uuid for item in contents.trash.values() if item.snapshot_uuid == latest]
+    if on_it or kept:
+        others = ", ".join((*on_it, *(f"trash item {uuid}" for uuid in kept)))
+        raise errors.Conflict(what=f"snapshot {latest} can't be undone: {others} stands on it")
+    return latest
