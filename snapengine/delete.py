@@ -66,7 +66,7 @@ def _delete(
     work: Held, wanted: list[str], descendants: bool, direction: Direction, progress: Progress | None
 ) -> dict[str, Deleted]:
     contents = records.contents(work.directory)
-    doomed, failed = selected(contents, wanted, descendants)
+    doomed, failed = selected(work.store, contents, wanted, descendants)
     purged = purged_with(contents, doomed) if descendants else set()
     result = {uuid: Deleted(snapshot_uuid=uuid, success=True) for uuid in wanted} | failed
     try:
@@ -81,7 +81,9 @@ def _delete(
     return result
 
 
-def selected(contents: Contents, wanted: list[str], descendants: bool) -> tuple[set[str], dict[str, Deleted]]:
+def selected(
+    opened: Store, contents: Contents, wanted: list[str], descendants: bool
+) -> tuple[set[str], dict[str, Deleted]]:
     """Return the snapshots that will go, and the results of those that may not."""
     found: set[str] = set()
     failed: dict[str, Deleted] = {}

@@ -1,8 +1,30 @@
 """What a verb that throws something away would do, step by step and in bytes. Changes nothing."""
 
-from snapengine import hold, layout, lock, records, snapshot, store, tables
+from collections.abc import Iterator
+from pathlib import Path
+
+from snapengine import (
+    chain,
+    delete,
+    hold,
+    layout,
+    lock,
+    maps,
+    plan,
+    records,
+    removal,
+    snapshot,
+    spans,
+    steps,
+    store,
+    tables,
+    undo,
+)
+from snapengine.cost import Direction
 from snapengine.hold import Held
 from snapengine.inventory import Struct, TrashItem
+from snapengine.records import Contents
+from snapengine.removal import Family
 from snapengine.store import Store
 
 
@@ -47,3 +69,79 @@ def purge(opened: Store, items: tuple[TrashItem, ...]) -> Preview:
     images = (store.find_trash(opened.root, item.uuid) / layout.trash_image(item.uuid) for item in items)
     steps = tuple(Step(verb="purge", image=str(image), bytes=0) for image in images)
     return Preview(plan=steps, bytes=0, frees=sum(item.size for item in items))
+
+
+def deletion(
+    opened: Store, snapshots: tuple[str, ...], descendants: bool, direction: Direction, wait: float
+) -> Preview:
+    """
+    Return what a delete of these snapshots would do; raises what that would raise before it does anything.
+
+    bytes are the guest's data that move; the rest is as for revert.
+    """
+    wanted: dict[Path, list[str]] = {}
+    for uuid in dict.fromkeys(snapshots):
+        wanted.setdefault(store.find_snapshot(opened.root, uuid), []).append(uuid)
+    found = []
+    for directory, own in wanted.items():
+        with lock.shared(directory.parent, "preview a delete", wait):
+            contents = records.contents(directory)
+            doomed, _ = delete.selected(opened, contents, own, descendants)
+            purged = delete.purged_with(contents, doomed) if descendants else set()
+            found += _removed(opened, contents, doomed, purged, direction)
+    return _whole(found)
+
+
+def undoing(opened: Store, volume: str, wait: float) -> Preview:
+    """Return what an undo on the volume would do; the rest is as for deletion."""
+    directory = store.find_volume(opened.root, volume)
+    with lock.shared(directory.parent, "preview an undo", wait):
+        contents = records.contents(directory)
+        return _whole(_removed(opened, contents, {undo.undoable(opened, contents)}, set(), "auto"))
+
+
+def _whole(found: list[tuple[Step, int]]) -> Preview:
+    """Return the preview of steps, each with what it frees."""
+    listed = tuple(step for step, _ in found)
+    moved, freed = sum(step.bytes for step in listed), sum(frees for _, frees in found)
+    return Preview(plan=listed, bytes=moved, frees=max(freed, 0))
+
+
+def _removed(
+    opened: Store, contents: Contents, doomed: set[str], purged: set[str], direction: Direction
+) -> list[tuple[Step, int]]:
+    """Return the steps of a removal, each with what it frees, and the VMs in whose way it would be as an error."""
+    found: list[tuple[Step, int]] = []
+    work = Held(opened, contents.directory, contents.volume, hold.place(opened, contents.directory, "preview"))
+    with hold.image(work):
+        family = steps.family(contents)
+        for step in removal.steps(family, doomed, purged):
+            found += _step(family, steps.chosen(opened, contents.directory, family, step, direction), contents)
+            family = removal.applied(family, step, work.place.operation, work.place.now)
+    return found
+
+
+def _step(family: Family, choice: steps.Choice, contents: Contents) -> Iterator[tuple[Step, int]]:
+    gone = {uuid: contents.directory / plan.image_of(family, uuid) for uuid in choice.step.drop}
+    freed = {uuid: _allocated(path) for uuid, path in gone.items()}
+    if choice.join is not None and choice.cost is not None:
+        onto = choice.join.below[0].path if choice.join.below else None
+        kept = _union([choice.join.child, *choice.join.run]) - choice.join.child.allocated
+        image, target = str(choice.join.child.path), None if onto is None else str(onto)
+        step = Step(verb=choice.cost.way, image=image, onto=target, bytes=choice.cost.bytes)
+        yield step, -max(kept, 0)
+    for uuid, path in gone.items():
+        yield Step(verb="purge" if uuid in family.trash else "delete", image=str(path), bytes=0), freed[uuid]
+
+
+def _union(layers: list[chain.Layer]) -> int:
+    """Return the bytes of guest data that an image takes which holds all that layers hold."""
+    data = ([(e.start, e.end) for e in maps.of(layer) if e.kind != "zero"] for layer in layers)
+    return spans.total(spans.union(*data))
+
+
+def _allocated(path: Path) -> int:
+    try:
+        return path.stat().st_blocks * 512
+    except FileNotFoundError:
+        return 0

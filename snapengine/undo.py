@@ -16,12 +16,12 @@ def undo(opened: Store, volume: str, wait: float, progress: Progress | None = No
     directory = store.find_volume(opened.root, volume)
     with hold.volume(opened, directory, "undo snapshot", wait) as work:
         contents = records.contents(directory)
-        latest = undoable(contents)
+        latest = undoable(opened, contents)
         for step in removal.steps(steps.family(contents), {latest}):
             steps.take(work, step, "auto", progress)
 
 
-def undoable(contents: Contents) -> str:
+def undoable(opened: Store, contents: Contents) -> str:
     """Return the snapshot that an undo would take back; Conflict where it can't be."""
     latest = tree.latest(contents.volume)
     if latest is None:

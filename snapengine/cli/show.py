@@ -13,6 +13,7 @@ from snapengine.cli import forest, settings, text, wire
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from snapengine.delete import Deleted
     from snapengine.inventory import Struct
     from snapengine.preview import Preview
 
@@ -75,6 +76,16 @@ def plan(preview: "Preview") -> None:
         line(text.plain(f"{step.verb} {step.image}" + (f" onto {step.onto}" if step.onto else "")))
     moved, freed = text.value("bytes", preview.bytes), text.value("frees", preview.frees)
     line(f"moves {moved}, frees {freed}; nothing was done")
+
+
+def results(found: "Sequence[Deleted]") -> None:
+    """Print what became of each of several objects; in text only what went wrong."""
+    if in_json():
+        raw(wire.document({"results": found}))
+        return
+    for result in found:
+        if result.error is not None:
+            line(text.plain(f"{result.snapshot_uuid} stays: {result.error.details}"))
 
 
 def path(key: str, found: "Path") -> None:

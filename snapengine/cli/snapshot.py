@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from snapengine.cli import complete, forest, options, progress, session, settings, show, text
+from snapengine.cli import complete, forest, options, progress, removing, session, settings, show, text
 
 if TYPE_CHECKING:
     import snapengine
@@ -17,7 +17,11 @@ _COLUMNS = ("name", "uuid", "volume_uuid", "size", "latest", "create_date")
 
 @click.group(cls=settings.Noun)
 def snapshot() -> None:
-    """Create snapshots of volumes, list them, and go back to one."""
+    """Create snapshots of volumes, list them, go back to one, and delete them."""
+
+
+snapshot.add_command(removing.delete)
+snapshot.add_command(removing.undo)
 
 
 @snapshot.command()

@@ -78,3 +78,13 @@ class Snapshots(Opened):
     def undo_snapshot(self, volume_uuid: str, *, progress: Progress | None = None) -> None:
         """Take back the volume's latest snapshot as if it had never been made; see undo.undo."""
         undo.undo(self._store, volume_uuid, self.wait, progress)
+
+    def preview_delete(
+        self, uuids: tuple[str, ...], *, descendants: bool = False, direction: Direction = "auto"
+    ) -> Preview:
+        """Return what delete_snapshots would do, and refuse what it would refuse; changes nothing."""
+        return preview.deletion(self._store, uuids, descendants, direction, self.wait)
+
+    def preview_undo(self, volume_uuid: str) -> Preview:
+        """Return what undo_snapshot would do, and refuse what it would refuse; changes nothing."""
+        return preview.undoing(self._store, volume_uuid, self.wait)

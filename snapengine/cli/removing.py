@@ -1,0 +1,90 @@
+"""snapengine snapshot delete and undo: what takes snapshots away and leaves all else as it is."""
+
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from snapengine import errors
+from snapengine.cli import complete, options, progress, session, settings, show, text
+
+if TYPE_CHECKING:
+    from snapengine.cost import Direction
+    from snapengine.preview import Preview
+
+_FINAL = "; a commit is among the ways, which can't be stopped once it has begun"
+
+
+@click.command(cls=settings.Verb)
+@click.argument(
+    "snapshots",
+    nargs=-1,
+    required=True,
+    metavar="SNAPSHOT...",
+    help="The snapshots: uuids, starts of them, names, or VOLUME/SNAPSHOT.",
+    shell_complete=complete.snapshots,
+)
+@click.option("--with-descendants", is_flag=True, help="Delete all that was made after them too; the volume stays.")
+@click.option(
+    "--direction",
+    type=click.Choice(["auto", "pull", "commit"]),
+    default="auto",
+    show_default=True,
+    help="How layers are merged: pull moves a snapshot's data up, commit moves down what stands on it.",
+)
+@options.confirmed
+def delete(snapshots: tuple[str, ...], with_descendants: bool, direction: str, yes: bool, dry_run: bool) -> None:
+    """
+    Delete snapshots.
+
+    What the volume and every other snapshot hold stays as it is: an image that stands on a deleted snapshot takes in
+    what it needs of it. Several snapshots of one volume are one plan.
+
+    \b
+    snapengine snapshot delete db/monday db/tuesday --dry-run
+    """
+    engine = session.engine(recover=not dry_run)
+    found = tuple(engine.find_snapshot(snapshot) for snapshot in snapshots)
+    way = cast("Direction", direction)
+    preview = engine.preview_delete(found, descendants=with_descendants, direction=way)
+    if dry_run:
+        show.plan(preview)
+        return
+    session.confirm(_question(preview), yes)
+    with progress.shown("merging", lambda: preview.bytes) as report:
+        done = engine.delete_snapshots(found, descendants=with_descendants, direction=way, progress=report)
+    show.results(done)
+    if not all(result.success for result in done):
+        raise click.exceptions.Exit(errors.Conflict.exit_code)
+
+
+def _question(preview: "Preview") -> str:
+    gone = sum(step.verb == "delete" for step in preview.plan)
+    purged = sum(step.verb == "purge" for step in preview.plan)
+    what = f"{gone} snapshot{'s'[: gone != 1]}" + (f" and {purged} trash item{'s'[: purged != 1]}" if purged else "")
+    moved, freed = text.value("bytes", preview.bytes), text.value("frees", preview.frees)
+    final = _FINAL if any(step.verb == "commit" for step in preview.plan) else ""
+    return f"{what} will be gone for good, {moved} move, up to {freed} are freed{final}"
+
+
+@click.command(cls=settings.Verb)
+@options.volume
+@options.confirmed
+def undo(volume: str, yes: bool, dry_run: bool) -> None:
+    """
+    Take back a volume's latest snapshot as if it had never been made.
+
+    What the volume holds stays. Nothing else may stand on that snapshot.
+
+    \b
+    snapengine snapshot undo db
+    """
+    engine = session.engine(recover=not dry_run)
+    found = engine.find_volume(volume)
+    preview = engine.preview_undo(found)
+    if dry_run:
+        show.plan(preview)
+        return
+    session.confirm(_question(preview), yes)
+    with progress.shown("merging", lambda: preview.bytes) as report:
+        engine.undo_snapshot(found, progress=report)
+    show.one(engine.get_volume(found))
