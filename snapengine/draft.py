@@ -13,6 +13,7 @@ import msgspec
 from snapengine import inventory, journal, layout
 from snapengine.inventory import Struct, VolumeRecord
 from snapengine.journal import Entry, Rename
+from snapengine.roster import GroupRecord
 
 
 class Place(NamedTuple):
@@ -81,4 +82,25 @@ def entry(place: Place, volume: str, **rest: object) -> Entry:
         started=place.now,
         schema_version=inventory.SCHEMA_VERSION,
         **rest,  # type: ignore[arg-type]
+    )
+
+
+def together(place: Place, members: Sequence[Entry], record: GroupRecord | None, drop: str | None = None) -> Plan:
+    """
+    Plan an operation on several volumes: members are the entries of each.
+
+    record is the group's record to write, drop the group whose record goes.
+    """
+    name = layout.record(record.uuid) if record else ""
+    new = layout.new(name, place.operation)
+    return Plan(
+        entry(
+            place,
+            members[0].volume_uuid,
+            made=(new,) if record else (),
+            publish=(Rename(source=new, target=name),) if record else (),
+            drop=(layout.record(drop),) if drop else (),
+            members=tuple(members),
+        ),
+        {new: record} if record else {},
     )

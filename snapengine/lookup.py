@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
-from snapengine import errors, layout, records, store
+from snapengine import errors, layout, records, roster, store
 from snapengine.store import Store
 
 MIN_PREFIX = 4
@@ -52,6 +52,13 @@ def snapshot(opened: Store, text: str) -> str:
         return text
     places = _snapshots(opened)
     return _one(opened, "snapshot", text, places, [p for p in places if _is_within(p, text)])
+
+
+def group(opened: Store, text: str) -> str:
+    """Return the uuid of the group that text names; NotFound, or Ambiguous with all matches."""
+    if text in roster.uuids(opened.root):
+        return text
+    return _one(opened, "group", text, [Thing(g.uuid, g.name) for g in roster.every(opened.root)], ())
 
 
 def trash_item(opened: Store, text: str) -> str:
@@ -101,7 +108,10 @@ def _one(opened: Store, kind: str, text: str, things: Sequence[Named], within: I
         if found:
             matches = ", ".join(f"{t.uuid} ({t.name})" if t.name else t.uuid for t in found)
             raise errors.Ambiguous(kind=kind, name=text, matches=matches)
-    _check_damaged(opened, kind, text)
+    if kind == "group":
+        _check_groups(opened, text)
+    else:
+        _check_damaged(opened, kind, text)
     raise errors.NotFound(kind=kind, name=text, hint=f"'snapengine {_LISTS[kind]}' shows those that are")
 
 
@@ -115,7 +125,18 @@ def _check_damaged(opened: Store, kind: str, text: str) -> None:
                 raise errors.Corrupt(what=f"{kind} '{text}' was not found, but not all could be read: {e.what}") from e
 
 
+def _check_groups(opened: Store, text: str) -> None:
+    """Raise Corrupt where a group's record can't be read: it may be the one that text means."""
+    for uuid in roster.uuids(opened.root):
+        with suppress(errors.NotFound):
+            try:
+                roster.read(opened.root, uuid)
+            except errors.Corrupt as e:
+                raise errors.Corrupt(what=f"group '{text}' was not found, but not all could be read: {e.what}") from e
+
+
 _LISTS = {
+    "group": "group list",
     "volume": "volume list",
     "snapshot": "snapshot list",
     "trash item": "trash list",

@@ -31,6 +31,7 @@ class Parts(NamedTuple):
     image: str
     allocated: int
     size: int
+    group: str | None = None
 
 
 def create_snapshot(
@@ -85,6 +86,7 @@ def _snapshot(
         generation=volume.generation + 1,
         system_tags=parts.system_tags,
         user_tags=parts.user_tags,
+        group_uuid=parts.group,
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from snapengine import (
     chain,
     delete,
+    group,
     hold,
     layout,
     lock,
@@ -13,6 +14,7 @@ from snapengine import (
     plan,
     records,
     removal,
+    roster,
     snapshot,
     spans,
     steps,
@@ -62,6 +64,22 @@ def revert(opened: Store, uuid: str, wait: float) -> Preview:
     kept = [Step(verb="trash", image=str(work.active), bytes=0)] if is_kept else []
     moved = Step(verb="revert", image=str(work.active), onto=target.primary_storage_install_path, bytes=0)
     return Preview(plan=(*kept, moved), bytes=0, frees=0)
+
+
+def revert_group(opened: Store, uuid: str, wait: float) -> Preview:
+    """Return what a revert to the group would do, volume by volume; raises what that would raise."""
+    record = roster.read(opened.root, uuid)
+    group.require_available(opened, record)
+    found = [revert(opened, member.volume_snapshot_uuid, wait) for member in record.members]
+    return Preview(plan=tuple(step for each in found for step in each.plan), bytes=0, frees=0)
+
+
+def ungroup(opened: Store, uuid: str) -> Preview:
+    """Return what an ungroup would do: nothing to any image."""
+    refs = group.show(opened, uuid).volume_snapshot_refs
+    paths = [ref.volume_snapshot_install_path for ref in refs]
+    steps = tuple(Step(verb="ungroup", image=path, bytes=0) for path in paths if path is not None)
+    return Preview(plan=steps, bytes=0, frees=0)
 
 
 def purge(opened: Store, items: tuple[TrashItem, ...]) -> Preview:

@@ -30,6 +30,7 @@ from snapengine.command import Progress
 from snapengine.draft import Plan
 from snapengine.hold import Held, Image
 from snapengine.inventory import Snapshot, SnapshotRecord
+from snapengine.move import Move
 from snapengine.store import Store
 
 
@@ -73,25 +74,30 @@ def create(
     """
     request = checked(request)
     with hold.volume(opened, store.find_volume(opened.root, volume), "create snapshot", wait) as work:
-        parent = _parent(work)
-        limit = tree.depth_limit(work.volume, opened.record.max_incremental_snapshot_num)
         with hold.image(work) as old:
-            new = request.uuid or uuid.uuid4().hex
-            planned = functools.partial(_planned, work, request, new, parent, limit, old)
-            freeze = _copied if plan.is_full(parent, limit) else _linked
-            making = functools.partial(freeze, work, old, work.image(new), planned, progress)
-            operation.over_active(work, planned(0).entry, old, making, request.uuid)
-            return tree.view(records.read_snapshot(work.directory, new))
+            move = freezing(work, old, request, progress=progress)
+            operation.over_active(work, move.entry, old, move.making, request.uuid)
+            return tree.view(records.read_snapshot(work.directory, move.entry.reserved[0]))
 
 
-def _parent(work: Held) -> SnapshotRecord | None:
+def freezing(
+    work: Held, old: Image, request: Request, group: str | None = None, progress: Progress | None = None
+) -> Move:
+    """Return what makes the active image old a snapshot, whose uuid the entry reserves; request is checked already."""
     latest = tree.latest(work.volume)
-    return records.named_snapshot(work.directory, latest) if latest else None
+    parent = records.named_snapshot(work.directory, latest) if latest else None
+    limit = tree.depth_limit(work.volume, work.store.record.max_incremental_snapshot_num)
+    new = request.uuid or uuid.uuid4().hex
+    planned = functools.partial(_planned, work, request, new, group, parent, limit, old)
+    full = plan.is_full(parent, limit)
+    making = functools.partial(_copied if full else _linked, work, old, work.image(new), planned, progress)
+    return Move(work, old, planned(0).entry, making, None if full else layout.image(new))
 
 
 def _planned(
-    work: Held, request: Request, new: str, parent: SnapshotRecord | None, limit: int, old: Image, allocated: int
-) -> Plan:
+    work: Held, request: Request, new: str, group: str | None, parent: SnapshotRecord | None, limit: int, old: Image,
+    allocated: int,
+) -> Plan:  # fmt: skip
     """Return the plan for the snapshot new, whose file takes allocated bytes."""
     parts = plan.Parts(
         uuid=new,
@@ -103,6 +109,7 @@ def _planned(
         image=str(work.image(new)),
         allocated=allocated,
         size=old.layer.header.size,
+        group=group,
     )
     return plan.create_snapshot(work.place, work.volume, parent, limit, parts)
 
@@ -158,7 +165,8 @@ def revert(opened: Store, snapshot: str, wait: float) -> None:
         target = records.read_snapshot(work.directory, snapshot)
         require_revertible(target)
         with hold.image(work) as old:
-            _to_snapshot(work, old, target)
+            move = reverting(work, old, target)
+            operation.over_active(work, move.entry, old, move.making)
 
 
 def require_revertible(target: Snapshot) -> None:
@@ -168,7 +176,8 @@ def require_revertible(target: Snapshot) -> None:
         raise errors.Conflict(what=f"snapshot {target.uuid} is {state}; only a Ready, Enabled one can be reverted to")
 
 
-def _to_snapshot(work: Held, old: Image, target: SnapshotRecord) -> None:
+def reverting(work: Held, old: Image, target: SnapshotRecord) -> Move:
+    """Return what takes the volume, whose active image is old, back to target."""
     size = chain.read(work.directory, layout.image(target.uuid))[0].header.size
     item = operation.former(work, old)
     tip = operation.tip(work, target)
@@ -180,7 +189,7 @@ def _to_snapshot(work: Held, old: Image, target: SnapshotRecord) -> None:
             yield made
         operation.keep_former(work, item)
 
-    operation.over_active(work, made.entry, old, making)
+    return Move(work, old, made.entry, making, layout.trash_image(item.uuid) if item else None)
 
 
 def list_all(opened: Store, volume: str | None) -> tuple[Snapshot, ...]:

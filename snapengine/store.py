@@ -79,7 +79,7 @@ def _require_empty(root: Path) -> None:
 
 def _require_safe(root: Path) -> None:
     """Raise Denied where somebody else could plant files, or a directory of the store is a link to elsewhere."""
-    for path in (root, *(root / part for part in (layout.JOURNAL, *layout.TYPES.values()))):
+    for path in (root, *(root / part for part in (layout.JOURNAL, layout.GROUPS, *layout.TYPES.values()))):
         with suppress(FileNotFoundError):
             mode = os.lstat(path).st_mode
             if stat.S_ISLNK(mode):
@@ -199,8 +199,10 @@ def _is_found(find: Callable[[Path, str], Path], root: Path, uuid: str) -> bool:
 
 
 def is_known(root: Path, uuid: str) -> bool:
-    """Tell whether any volume, snapshot or trash item has this uuid."""
+    """Tell whether any volume, snapshot, trash item or group has this uuid."""
     names = (layout.record(uuid), layout.trash_record(uuid))
+    if os.path.lexists(root / layout.GROUPS / names[0]):
+        return True
     return any(os.path.lexists(directory / name) for directory in directories(root) for name in names)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from snapengine import chain, driver, errors, journal, layout, lock, records, settle, store, strays, tree
+from snapengine import chain, driver, errors, journal, layout, lock, records, roster, settle, store, strays, tree
 from snapengine.inventory import Struct
 from snapengine.records import Contents
 from snapengine.store import Store
@@ -20,6 +20,7 @@ _RESTORE_IMAGE = "restore the file from a backup"
 _LEAVE = "leave it where it is: it holds data of the volume; restore its record from a backup"
 _MOVE_COPY = "move one of them out of the store"
 _SEPARATE = "copy the file and put the copy in its place: what is written to one name shows in the other"
+_REGROUP = "harmless; restore the record of the snapshot or of the group from a backup"
 _RESTORE_ROOM = "harmless; 'qemu-img check -r leaks' gives the room back while no VM runs"
 
 
@@ -53,6 +54,7 @@ def _storage(opened: Store) -> Iterator[Problem]:
     for operation in journal.operations(root):
         yield from _operation(root, operation)
     yield from _accounts(opened)
+    yield from _groups(root)
     first: dict[str, Path] = {}
     for volume in (directory.parent for directory in store.directories(root)):
         if first.setdefault(volume.name, volume) != volume:
@@ -69,6 +71,30 @@ def _accounts(opened: Store) -> Iterator[Problem]:
         yield _problem("record-damaged", opened.record.uuid, path, "the accounts' record is missing", _RESTORE_RECORD)
     except errors.Corrupt as e:
         yield _problem("record-damaged", opened.record.uuid, path, str(e), _RESTORE_RECORD)
+
+
+def _groups(root: Path) -> Iterator[Problem]:
+    for uuid in roster.uuids(root):
+        path = roster.path(root, uuid)
+        try:
+            for member in roster.read(root, uuid).members:
+                yield from _member(root, uuid, member.volume_uuid, member.volume_snapshot_uuid)
+        except errors.Corrupt as e:
+            yield _problem("record-damaged", uuid, path, str(e), _RESTORE_RECORD)
+        except errors.NotFound:
+            continue  # it went a moment ago
+
+
+def _member(root: Path, group: str, volume: str, snapshot: str) -> Iterator[Problem]:
+    """Compare a member's copy of the group's uuid, unless a verb that is at work on groups may just be changing it."""
+    with suppress(errors.NotFound, errors.Corrupt):  # a deleted member is fine, a damaged one told of elsewhere
+        directory = store.find_volume(root, volume)
+        told = records.read_snapshot(directory, snapshot).group_uuid
+        if told == group or any(entry.members for entry in journal.readable(root)):
+            return
+        if roster.path(root, group).exists():
+            path, message = directory / layout.record(snapshot), f"group {group} lists it, the record says {told}"
+            yield _problem("wrong-group", snapshot, path, message, _REGROUP)
 
 
 def _operation(root: Path, operation: str) -> Iterator[Problem]:
@@ -103,6 +129,8 @@ def _volume(root: Path, directory: Path, deep: bool) -> list[Problem]:
     found = [*_trees(contents), *_strays(root, contents)]
     if not any(directory in settle.directories(root, entry) for entry in journal.readable(root)):
         found += _shared(contents)  # an operation under way gives the active image its second name
+        strangers = roster.strangers(root, contents)
+        found += [_problem("wrong-group", uuid, path, message, _REGROUP) for uuid, path, message in strangers]
     return [*found, *(problem for image in _images(contents) for problem in _image(contents, *image, deep))]
 
 

@@ -171,7 +171,7 @@ def attach(opened: Store, volume: str, vm: str, channel: str | None, wait: float
     when another VM has the volume.
     """
     name = arguments.name(vm)
-    owner = _vm_uuid(opened, name)
+    owner = vm_uuid(opened, name)
     with hold.volume(opened, store.find_volume(opened.root, volume), "attach volume", wait) as work:
         if work.volume.vm_instance_uuid not in (None, owner):
             present = work.volume.vm_name or work.volume.vm_instance_uuid
@@ -193,7 +193,8 @@ def _free_device(opened: Store, vm: str) -> int:
     return min(set(range(len(used) + 1)) - used)
 
 
-def _vm_uuid(opened: Store, vm: str) -> str:
+def vm_uuid(opened: Store, vm: str) -> str:
+    """Return the uuid of the VM with this name or uuid: of one known by name, the uuid that follows from the name."""
     plain = vm.replace("-", "").lower()
     if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}", vm.lower(), re.ASCII):
         return plain

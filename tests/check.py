@@ -26,6 +26,7 @@ class _SnapshotFile(msgspec.Struct, rename="camel"):
     distance: int
     status: str
     parent_uuid: str | None = None
+    group_uuid: str | None = None
 
 
 class _TreeEntry(msgspec.Struct, rename="camel"):
@@ -47,7 +48,18 @@ class _TrashFile(msgspec.Struct, rename="camel"):
     snapshot_uuid: str | None = None
 
 
-Record = TypeVar("Record", _SnapshotFile, _VolumeFile, _TrashFile)
+class _MemberEntry(msgspec.Struct, rename="camel"):
+    volume_uuid: str
+    volume_snapshot_uuid: str
+
+
+class _GroupFile(msgspec.Struct, rename="camel"):
+    uuid: str
+    name: str
+    members: tuple[_MemberEntry, ...]
+
+
+Record = TypeVar("Record", _SnapshotFile, _VolumeFile, _TrashFile, _GroupFile)
 
 
 class Directory:
@@ -99,6 +111,7 @@ def full(
         _check_files(directory)
         _check_trees(directory, depth or engine.storage.max_incremental_snapshot_num)
         _check_answers(engine, directory)
+    _check_groups(engine, found)
     _check_images(found, expected)
     assert locks(engine.root) == [], "a lock is held"
     assert engine.status().unfinished == ()
@@ -111,7 +124,7 @@ def directories(root: Path) -> Iterator[Path]:
 
 
 def _check_store(root: Path) -> None:
-    known = {"primary-storage.json", "accounts.json", "journal", ".lock", "imagecache", "trash", *KINDS}
+    known = {"primary-storage.json", "accounts.json", "journal", ".lock", "groups", "imagecache", "trash", *KINDS}
     assert set(os.listdir(root)) <= known
     assert os.listdir(root / "journal") == [], "the journal is not empty"
     for kind in KINDS:
@@ -171,6 +184,20 @@ def _check_answers(engine: Engine, directory: Directory) -> None:
     drawn = [path for tree in engine.snapshot_trees(volume) for path in _paths(tree.tree)]
     parents = {uuid: record.parent_uuid for uuid, record in there}
     assert sorted(drawn) == sorted(_line(parents, leaf)[::-1] for leaf in set(parents) - set(parents.values()))
+
+
+def _check_groups(engine: Engine, found: list[Directory]) -> None:
+    """Compare the groups' records with the copies in the snapshots' own, and with what the engine says."""
+    names = os.listdir(engine.root / "groups") if (engine.root / "groups").exists() else []
+    groups = [_record(engine.root / "groups" / name, _GroupFile) for name in names]
+    assert sorted(names) == sorted(f"{group.uuid}.json" for group in groups)
+    told = {uuid: record.group_uuid for directory in found for uuid, record in directory.snapshots.items()}
+    members = [(member.volume_snapshot_uuid, group.uuid) for group in groups for member in group.members]
+    assert len(dict(members)) == len(members), "a snapshot is in two groups"
+    assert {u: g for u, g in told.items() if g is not None} == {u: g for u, g in members if u in told}
+    listed = [ref for group in engine.list_groups() for ref in group.volume_snapshot_refs]
+    refs = {(ref.volume_snapshot_uuid, ref.volume_snapshot_group_uuid, ref.snapshot_deleted) for ref in listed}
+    assert refs == {(uuid, group, uuid not in told) for uuid, group in members}
 
 
 def _paths(node: Node) -> list[list[str]]:

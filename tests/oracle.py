@@ -8,6 +8,7 @@ from pathlib import Path
 from snapengine.cost import Direction
 from snapengine.engine import Engine
 from snapengine.inventory import Snapshot, VolumeType
+from snapengine.roster import Group
 from tests import check
 
 MIB = 2**20
@@ -72,6 +73,28 @@ class Oracle:
         snapshot = self.engine.restore_trash_as_snapshot(item, name)
         self.expected[snapshot.uuid] = self.expected.pop(item)
         return snapshot
+
+    def create_group(self, name: str, *volumes: str, vm: str | None = None) -> Group:
+        """Create a group of volumes, or of those of a VM."""
+        group = self.engine.create_group(name, volumes, vm=vm)
+        for ref in group.volume_snapshot_refs:
+            self.expected[ref.volume_snapshot_uuid] = self.expected[ref.volume_uuid]
+        return group
+
+    def revert_group(self, group: str) -> None:
+        """Revert to a group."""
+        refs = self.engine.get_group(group).volume_snapshot_refs
+        held = {ref.volume_uuid: self.expected[ref.volume_uuid] for ref in refs}
+        before = {item.uuid for item in self.engine.list_trash()}
+        self.engine.revert_group(group)
+        for item in self.engine.list_trash():
+            if item.uuid not in before:
+                self.expected[item.uuid] = held.pop(item.volume_uuid)
+        for volume, content in held.items():
+            frozen = [self.expected[s.uuid] for s in self.engine.list_snapshots(volume)]
+            assert content in frozen, f"nothing keeps what volume {volume} held"
+        for ref in refs:
+            self.expected[ref.volume_uuid] = self.expected[ref.volume_snapshot_uuid]
 
     def purge(self) -> None:
         """Remove all trash for good."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from snapengine import draft, errors, inventory, journal, plan, qcow2
+from snapengine import draft, errors, inventory, journal, plan, qcow2, roster
 from snapengine.engine import Engine
 from snapengine.journal import Rename
 from tests import prepared
@@ -152,8 +152,48 @@ def stray(how: str, of: Callable[[Prepared], str], at: Callable[[Prepared], Path
     return Row("stray-file", how, make, of, at, "belongs to nothing that the records know")
 
 
+def group(store: Prepared, *members: str) -> None:
+    """Write the record of a group with these members by hand."""
+    path = store.root / GROUP
+    path.parent.mkdir()
+    date = "Jun 7, 2017 9:20:17 PM"
+    listed = [
+        roster.Member(
+            volume_snapshot_uuid=member, volume_snapshot_name="g-db", volume_uuid=store.volume, volume_name="db",
+            volume_type="Data", create_date=date, last_op_date=date,
+        )
+        for member in members
+    ]  # fmt: skip
+    record = roster.GroupRecord(
+        uuid=UNKNOWN, name="g", create_date=date, last_op_date=date, schema_version=1, members=tuple(listed)
+    )
+    path.write_bytes(inventory.encode(record))
+
+
+def cut_off_group(store: Prepared) -> None:
+    """Leave half of a group's record."""
+    group(store)
+    os.truncate(store.root / GROUP, 9)
+
+
+def decided(store: Prepared, **other: object) -> None:
+    """Leave the entry of an operation on several volumes that was decided."""
+    (store.root / "groups").mkdir()
+    leave(store, entry(store, directory="groups", members=(entry(store, uuid=UNKNOWN, **other),)))
+    (store.root / JOURNAL).rename(store.root / DECIDED)
+
+
+def stranger(store: Prepared) -> None:
+    """Have second name a group that does not list it."""
+    store.edit(store.first, groupUuid=UNKNOWN)
+    store.edit(store.second, groupUuid=UNKNOWN)
+    group(store, store.first)
+
+
 ACCOUNT = f"acct-{'a' * 32}"
 JOURNAL = f"journal/{OP}.json"
+DECIDED = f"journal/{OP}.decided.json"
+GROUP = f"groups/{UNKNOWN}.json"
 ROWS = [
     stray("beside the images", volume, lambda s: s.directory / "copy.qcow2"),
     stray("a directory beside the images", volume, lambda s: s.directory / "backup", True),
@@ -168,6 +208,7 @@ ROWS = [
     stray("an account of no uuid", storage, lambda s: s.root / "rootVolumes" / "acct-admin", True),
     stray("in an account without volumes", storage, lambda s: s.root / "dataVolumes" / ACCOUNT / "x", True),
     stray("in the journal", storage, lambda s: s.root / "journal" / "notes"),
+    stray("among the groups", storage, lambda s: s.root / "groups" / "notes", True),
     stray("in the root", storage, lambda s: s.root / "lost+found", True),
     Row("stray-file", "a trash item without its record", lambda s: s.record(s.item).unlink(), volume,
         lambda s: s.image(s.item), "belongs to nothing"),
@@ -229,6 +270,16 @@ ROWS = [
         lambda s: s.root / "accounts.json", "is missing"),
     Row("record-damaged", "accounts cut off", lambda s: os.truncate(s.root / "accounts.json", 9), storage,
         lambda s: s.root / "accounts.json", "is damaged"),
+    Row("record-damaged", "of a group", cut_off_group, lambda s: UNKNOWN,
+        lambda s: GROUP, "is damaged"),
+    Row("wrong-group", "no such group", lambda s: s.edit(s.first, groupUuid=UNKNOWN), first,
+        lambda s: s.record(s.first), f"the record says group {UNKNOWN}, which does not list the snapshot"),
+    Row("wrong-group", "one that does not list it", stranger, second, lambda s: s.record(s.second), "does not list"),
+    Row("wrong-group", "a member that does not say so", lambda s: group(s, s.first), first,
+        lambda s: s.record(s.first), f"group {UNKNOWN} lists it, the record says None"),
+    Row("unfinished", "a group's create", lambda s: decided(s), volume, lambda s: DECIDED, "was cut off"),
+    Row("journal-damaged", "a group's member elsewhere", lambda s: decided(s, drop=("../x",)), lambda s: OP,
+        lambda s: DECIDED, "names what is not its own"),
     Row("unfinished", "a purge", lambda s: leave(s, entry(s)), volume, lambda s: JOURNAL,
         "create snapshot of Jun 7, 2017 9:20:17 PM was cut off"),
     Row("unfinished", "a create with all that it leaves", half_a_create, volume, lambda s: JOURNAL, "was cut off"),

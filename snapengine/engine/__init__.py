@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from snapengine import accounts, arguments, errors, lock, lookup, recovery, status, store, tag, verify
+from snapengine.engine.groups import Groups
 from snapengine.engine.snapshots import Snapshots
 from snapengine.engine.trash import Trash
 from snapengine.engine.volumes import Volumes
@@ -20,7 +21,7 @@ from snapengine.verify import Problem
 
 
 @errors.translating
-class Engine(Volumes, Snapshots, Trash):
+class Engine(Volumes, Snapshots, Groups, Trash):
     """
     An open primary storage.
 
@@ -60,6 +61,10 @@ class Engine(Volumes, Snapshots, Trash):
     def find_snapshot(self, text: str) -> str:
         """Return the uuid of the snapshot that text names, as `VOLUME/SNAPSHOT` too. See lookup."""
         return lookup.snapshot(self._store, text)
+
+    def find_group(self, text: str) -> str:
+        """Return the uuid of the group that text names: a uuid, a name, the start of a uuid. See lookup."""
+        return lookup.group(self._store, text)
 
     def find_trash_item(self, text: str) -> str:
         """Return the uuid of the trash item that text names: its uuid, or the start of it."""

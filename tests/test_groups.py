@@ -1,0 +1,222 @@
+"""Groups: several volumes in one snapshot, all of them or none."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+
+from snapengine import errors, lock
+from snapengine.engine import Engine
+from snapengine.roster import Group
+from tests import qemu
+from tests.oracle import CLUSTER, MIB, Oracle
+
+
+class Machine(NamedTuple):
+    """A VM with a root volume and a data volume, each with something in it."""
+
+    oracle: Oracle
+    root: str
+    data: str
+
+    @property
+    def engine(self) -> Engine:
+        return self.oracle.engine
+
+    def group(self, name: str = "before") -> Group:
+        """Snapshot both volumes, and write to them."""
+        group = self.oracle.create_group(name, vm="web")
+        self.write()
+        return group
+
+    def write(self) -> None:
+        """Write something new to both volumes."""
+        self.oracle.write(self.root)
+        self.oracle.write(self.data, CLUSTER)
+
+
+@pytest.fixture
+def machine(oracle: Oracle) -> Machine:
+    """Return a VM with two volumes."""
+    root, data = oracle.volume("system", type="Root"), oracle.volume("files", 2 * MIB)
+    for volume in (root, data):
+        oracle.engine.attach_volume(volume, "web")
+    made = Machine(oracle, root, data)
+    made.write()
+    return made
+
+
+def test_a_group_holds_a_snapshot_of_each_volume_of_the_vm(machine: Machine) -> None:
+    group = machine.group("before")
+
+    machine.oracle.check()
+    assert (group.name, group.snapshot_count) == ("before", 2)
+    assert group.vm_instance_uuid == machine.engine.get_volume(machine.root).vm_instance_uuid
+    for ref, volume in zip(group.volume_snapshot_refs, (machine.root, machine.data), strict=True):
+        snapshot = machine.engine.get_snapshot(ref.volume_snapshot_uuid)
+        inventory = machine.engine.get_volume(volume)
+        assert (snapshot.volume_uuid, snapshot.group_uuid) == (volume, group.uuid)
+        assert snapshot.name == ref.volume_snapshot_name == f"before-{inventory.name}"
+        assert (ref.volume_uuid, ref.volume_name, ref.volume_type) == (volume, inventory.name, inventory.type)
+        assert (ref.device_id, ref.snapshot_deleted) == (inventory.device_id, False)
+        assert ref.volume_snapshot_install_path == snapshot.primary_storage_install_path
+        assert ref.volume_snapshot_group_uuid == group.uuid
+    assert machine.engine.list_groups() == (group,)
+
+
+def test_a_group_of_named_volumes_has_no_vm(machine: Machine) -> None:
+    group = machine.oracle.create_group("pair", machine.data, machine.root)
+
+    assert group.vm_instance_uuid is None
+    assert [ref.volume_uuid for ref in group.volume_snapshot_refs] == [machine.data, machine.root]
+    machine.oracle.check()
+
+
+def test_a_member_at_the_depth_limit_is_a_full_snapshot(machine: Machine) -> None:
+    machine.engine.set_depth_limit(2)
+    for name in ("one", "two"):
+        machine.oracle.create(machine.data, name)
+    group = machine.group()
+
+    distances = [machine.engine.get_snapshot(r.volume_snapshot_uuid).distance for r in group.volume_snapshot_refs]
+    assert distances == [1, 1]
+    assert len(machine.engine.snapshot_trees(machine.data)) == 2
+    machine.oracle.check()
+
+
+def test_a_group_is_reverted_to_again_and_again(machine: Machine) -> None:
+    first, second = machine.group("first"), machine.group("second")
+    for group in (first, first, second, first):
+        machine.oracle.revert_group(group.uuid)
+        machine.oracle.check()
+        machine.write()
+    machine.oracle.check()
+
+
+def test_a_group_and_single_snapshots_go_together(machine: Machine) -> None:
+    group = machine.group()
+    machine.oracle.create(machine.root, "alone")
+    machine.oracle.revert(group.volume_snapshot_refs[1].volume_snapshot_uuid)
+    machine.oracle.revert_group(group.uuid)
+    machine.oracle.create(machine.data, "later")
+    machine.oracle.check()
+
+
+def test_an_update_changes_the_group_alone(machine: Machine) -> None:
+    group = machine.group()
+    changed = machine.engine.update_group(group.uuid, name="renamed", description="why")
+
+    assert (changed.name, changed.description) == ("renamed", "why")
+    assert machine.engine.get_group(group.uuid) == changed
+    assert changed.volume_snapshot_refs == group.volume_snapshot_refs
+    machine.oracle.check()
+
+
+def test_ungrouped_snapshots_stay(machine: Machine) -> None:
+    group = machine.group()
+    machine.engine.ungroup(group.uuid)
+
+    assert machine.engine.list_groups() == ()
+    assert {s.group_uuid for s in machine.engine.list_snapshots()} == {None}
+    machine.oracle.revert(group.volume_snapshot_refs[0].volume_snapshot_uuid)
+    machine.oracle.check()
+    with pytest.raises(errors.NotFound):
+        machine.engine.ungroup(group.uuid)
+
+
+def test_what_keeps_a_group_from_being_reverted_to_is_told_before_and_then_nothing_is_changed(machine: Machine) -> None:
+    group = machine.group()
+    other = machine.oracle.volume("another")
+
+    def reason() -> str:
+        (told,) = machine.engine.groups_available((group.uuid,))
+        assert told.available == (not told.reason)
+        if told.reason:
+            with pytest.raises(errors.Conflict) as refused:
+                machine.engine.revert_group(group.uuid)
+            assert told.reason in str(refused.value)
+            machine.oracle.check()
+        return told.reason
+
+    assert reason() == ""
+    machine.engine.attach_volume(other, "web")
+    assert reason() == f"volume {other} (another) was attached to the VM since"
+    machine.engine.detach_volume(machine.data)
+    assert "(files) was detached from the VM; " in reason()
+    machine.engine.detach_volume(other)
+    machine.engine.attach_volume(machine.data, "mail")
+    assert reason() == f"volume {machine.data} (files) was detached from the VM"
+    machine.engine.detach_volume(machine.data)
+    machine.engine.attach_volume(machine.data, "web")
+    assert reason() == ""
+    machine.oracle.revert_group(group.uuid)
+    machine.oracle.check()
+
+
+def test_a_group_without_a_vm_does_not_care_what_is_attached(machine: Machine) -> None:
+    group = machine.oracle.create_group("pair", machine.root, machine.data)
+    machine.engine.detach_volume(machine.data)
+    machine.engine.attach_volume(machine.oracle.volume("another"), "web")
+
+    assert machine.engine.groups_available((group.uuid,))[0].available
+    machine.oracle.revert_group(group.uuid)
+    machine.oracle.check()
+
+
+Refused = tuple[Callable[[Machine], object], type[errors.Error], str]
+
+REFUSED: dict[str, Refused] = {
+    "neither": (lambda m: m.engine.create_group("g"), errors.Invalid, "give either of both"),
+    "both": (lambda m: m.engine.create_group("g", (m.root,), vm="web"), errors.Invalid, "give either of both"),
+    "twice": (lambda m: m.engine.create_group("g", (m.root, m.root)), errors.Invalid, "more than once"),
+    "no name": (lambda m: m.engine.create_group(" ", (m.root,)), errors.Invalid, "1 to 255"),
+    "a name too long": (lambda m: m.engine.create_group("g" * 250, (m.root,)), errors.Invalid, "shorter name"),
+    "no volume": (lambda m: m.engine.create_group("g", (m.root, "f" * 32)), errors.NotFound, "volume list"),
+    "no VM": (lambda m: m.engine.create_group("g", vm="mail"), errors.NotFound, "no volume is attached"),
+    "show": (lambda m: m.engine.get_group("f" * 32), errors.NotFound, "group list"),
+    "a path": (lambda m: m.engine.get_group("../journal"), errors.NotFound, "group list"),
+    "revert": (lambda m: m.engine.revert_group("f" * 32), errors.NotFound, "group list"),
+    "update": (lambda m: m.engine.update_group("f" * 32, name="n"), errors.NotFound, "group list"),
+    "ungroup": (lambda m: m.engine.ungroup("f" * 32), errors.NotFound, "group list"),
+    "availability": (lambda m: m.engine.groups_available(("f" * 32,)), errors.NotFound, "group list"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_is_refused_and_changes_nothing(machine: Machine, name: str) -> None:
+    verb, kind, said = REFUSED[name]
+    with pytest.raises(kind, match=said):
+        verb(machine)
+    machine.oracle.check()
+
+
+Verb = Callable[[Machine, str], object]
+
+VERBS: dict[str, Verb] = {
+    "create": lambda m, g: m.engine.create_group("again", vm="web"),
+    "revert": lambda m, g: m.engine.revert_group(g),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_one_volume_in_use_keeps_all_as_they_are(machine: Machine, verb: str) -> None:
+    group = machine.group()
+    with qemu.running(machine.engine.volume_path(machine.data)), pytest.raises(errors.InUse, match="qemu"):
+        VERBS[verb](machine, group.uuid)
+    machine.oracle.check()
+    VERBS["create"](machine, group.uuid)
+
+
+@pytest.mark.parametrize("verb", [*VERBS, "ungroup", "update"])
+def test_one_locked_volume_keeps_all_as_they_are(machine: Machine, verb: str) -> None:
+    group = machine.group()
+    engine = machine.oracle.engine = Engine.open(machine.engine.root, wait=0)
+    verbs: dict[str, Verb] = {
+        **VERBS,
+        "ungroup": lambda m, g: engine.ungroup(g),
+        "update": lambda m, g: engine.update_group(g, name="new"),
+    }
+    with lock.exclusive(engine.volume_path(machine.data).parents[1], "merge"):
+        with pytest.raises(errors.Locked, match="merge"):
+            verbs[verb](machine, group.uuid)
+    machine.oracle.check()
