@@ -84,6 +84,7 @@ def begun(root: Path, entry: Entry) -> Iterator[None]:
 
 def _claim(path: Path) -> int:
     """Return a new locked file at path; a recovery that saw it still empty and unlocked has removed it: again then."""
+    durable.make_directory(path.parent)  # empty at rest, so a backup may have left it out
     while True:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         lock.hold(fd)
@@ -143,9 +144,12 @@ def _sorted(found: Iterable[Entry | None]) -> tuple[Entry, ...]:
 
 
 def operations(root: Path) -> list[str]:
-    """Return the uuids of all operations that have a file here."""
-    names = (layout.operation_of(name) for name in os.listdir(root / layout.JOURNAL))
-    return sorted({name for name in names if name is not None})
+    """Return the uuids of all operations that have a file here; none where the directory is missing."""
+    try:
+        found = os.listdir(root / layout.JOURNAL)
+    except FileNotFoundError:
+        return []
+    return sorted({name for name in map(layout.operation_of, found) if name is not None})
 
 
 def read(root: Path, operation: str) -> Entry | None:
