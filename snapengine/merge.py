@@ -86,7 +86,7 @@ def clone(join: Join, new: Path) -> None:
     for above, under in reversed([*zip(layers, layers[1:])]):
         driver.apply([above.path, under.path], target)
     _join_bitmaps(layers, new)
-    _check(new)
+    check(new)
 
 
 def pull(join: Join, progress: Progress | None, *, header_only: bool) -> None:
@@ -132,17 +132,18 @@ def _bitmaps(layer: Layer) -> tuple[tables.Bitmap, ...]:
         os.close(fd)
 
 
-def _check(path: Path) -> None:
+def check(path: Path) -> None:
     """
     Sync an image that a tool has written to, and see that it is sound, whatever the tool said; give back its leaks.
 
     Raises Corrupt for one that is not.
     """
     found = driver.check(path)
-    if found.corruptions or found.check_errors:
-        raise errors.Corrupt(what=f"the merge left {path} damaged; it was not taken over")
     if found.leaks:
         driver.repair_leaks(path)
+        found = driver.check(path)  # a repair can exit 0 although its writes failed
+    if found != driver.Check():
+        raise errors.Corrupt(what=f"a merge left {path} damaged")
     durable.sync_file(path)
 
 
@@ -159,7 +160,7 @@ def finish_down(directory: Path, into: Rename, held: int, volume: str) -> None:
     layers = (join.child, *join.run)
     driver.commit(target, into.source)
     _join_bitmaps(layers, source)
-    _check(source)
+    check(source)
     durable.copy_attributes(held, source)
     with imagelock.lease(held, target, volume):
         durable.rename(source, target)
@@ -175,7 +176,7 @@ def prove(directory: Path, pulled: str, run: tuple[str, ...]) -> None:
     child = chain.layer(directory / pulled)
     layers = tuple(chain.layer(directory / name) for name in run)
     below = chain.read(directory, child.backing) if child.backing else ()
-    _check(child.path)
+    check(child.path)
     if not _reads_same((*layers, *below), (child, *below), _unhidden(layers, child)):
         _put_back(child, run[0])
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
-from snapengine import chain, driver, durable, journal, layout, merge, records
+from snapengine import chain, durable, journal, layout, merge, records
 from snapengine.journal import Entry
 
 Kept = Mapping[str, int]  # open descriptors of images that VMs are kept out of, by name
@@ -96,7 +96,7 @@ def take_back(root: Path, entry: Entry, kept: Kept | None = None) -> None:
         durable.unlink(directory / name)
     if entry.pulled is not None:
         with _kept(directory, entry, kept, entry.pulled):
-            driver.repair_leaks(directory / entry.pulled)
+            merge.check(directory / entry.pulled)
     if entry.commit is not None and layout.is_new(entry.commit.source):
         if directory.is_dir():
             durable.sync_directory(directory)

@@ -22,9 +22,10 @@ Point = TypeVar("Point", Kill, Failure)
 class Bench:
     """Prepares verbs and cuts them off, in worker processes, and keeps the outcomes for the table."""
 
-    def __init__(self, pool: ProcessPoolExecutor, stores: Path, whole: bool, outcomes: list[Outcome]) -> None:
+    def __init__(self, pool: ProcessPoolExecutor, stores: Path, xfs: Path, whole: bool, outcomes: list[Outcome]) -> None:
         self._pool = pool
         self._stores = stores
+        self._xfs = xfs
         self._whole = whole
         self._outcomes = outcomes
         self._prepared: dict[str, Future[Prepared]] = {}
@@ -32,12 +33,16 @@ class Bench:
     def prepared(self, name: str) -> Prepared:
         """Return the verb called name with a store to work on; all verbs are prepared at once."""
         if not self._prepared:
-            stores = {store: self._stores / store.replace(" ", "-") for store in STORES}
+            stores = {store: self._place(store) / store.replace(" ", "-") for store in STORES}
             for made in [self._pool.submit(cases.make_store, root, store) for store, root in stores.items()]:
                 made.result()
             for each, verb in VERBS.items():
                 self._prepared[each] = self._pool.submit(judge.prepared, each, stores[verb.store])
         return self._prepared[name].result()
+
+    def _place(self, store: str) -> Path:
+        """Return where a store lies: on a file system whose files can share extents if its name says so."""
+        return self._xfs if store.endswith("on XFS") else self._stores
 
     def crashed(self, prepared: Prepared, at: Kill) -> Prepared:
         """Return the recovery from a kill at this point."""

@@ -71,6 +71,13 @@ VERBS = {
     "update": Verb("plain", lambda o, t: o.engine.update_snapshot(t.second, name="new"), journaled=False),
     "set the depth limit": Verb("plain", lambda o, t: o.engine.set_depth_limit(7)),
     "create in a moved store": Verb("plain", lambda o, t: o.create(t.volume, "new"), moved=True, journaled=False),
+    "delete by commit": Verb("plain", lambda o, t: o.delete(t.third, direction="commit")),
+    "delete by pull": Verb("plain", lambda o, t: o.delete(t.third, direction="pull")),
+    "delete a covered one": Verb("covered", lambda o, t: o.delete(t.third)),
+    "delete a leaf": Verb("plain", lambda o, t: o.delete(t.second, descendants=True)),
+    "delete with descendants": Verb("plain", lambda o, t: o.delete(t.first, descendants=True)),
+    "delete by clone": Verb("plain on XFS", lambda o, t: o.delete(t.third)),
+    "undo": Verb("plain", lambda o, t: o.undo(t.volume)),
     "recover": Verb("plain", lambda o, t: None),  # opening the engine does it
 }
 
@@ -79,6 +86,8 @@ STORES: dict[str, Callable[[Oracle, Things], object]] = {
     "at the limit": lambda o, t: o.engine.set_depth_limit(2),
     "bitmap": lambda o, t: _bitmap(o.engine.volume_path(t.volume)),
     "clean": lambda o, t: o.revert(t.second),
+    "covered": lambda o, t: o.write(t.volume, 0, 8 * CLUSTER),
+    "plain on XFS": lambda o, t: None,
 }
 
 

@@ -4,9 +4,11 @@ import multiprocessing
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
+from tests import privileged
 from tests.crash.bench import Bench
 from tests.crash.judge import ENDS, Outcome
 
@@ -20,8 +22,11 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """The bench, and its workers."""
     whole = bool(request.config.getoption("--crash-all"))
     outcomes = request.config.stash.setdefault(_outcomes, [])
-    with ProcessPoolExecutor(WORKERS, multiprocessing.get_context("forkserver")) as pool:
-        yield Bench(pool, tmp_path_factory.mktemp("crash"), whole, outcomes)
+    stores = tmp_path_factory.mktemp("crash")
+    with ExitStack() as stack:
+        disk = stack.enter_context(privileged.xfs(stores, 1024))
+        pool = stack.enter_context(ProcessPoolExecutor(WORKERS, multiprocessing.get_context("forkserver")))
+        yield Bench(pool, stores, disk, whole, outcomes)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
