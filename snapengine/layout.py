@@ -16,11 +16,18 @@ JOURNAL = "journal"
 LOCK = ".lock"
 SNAPSHOTS = "snapshots"
 GROUPS = "groups"
+TRASH = "trash"  # deleted volumes
 TYPES: dict[VolumeType, str] = {"Root": "rootVolumes", "Data": "dataVolumes"}
 ADMIN = "36c27e8ff05c4780bf6d2fa65700f22e"  # the account that the published page's example path shows
 
 _UUID = re.compile(r"[0-9a-f]{32}", re.ASCII)
-_OWN_DIRECTORY = re.compile(r"(root|data)Volumes/acct-[0-9a-f]{32}(/vol-[0-9a-f]{32}/snapshots)?|groups", re.ASCII)
+_OWN_DIRECTORY = re.compile(
+    r"((root|data)Volumes|trash)/acct-[0-9a-f]{32}(/vol-[0-9a-f]{32}/snapshots)?|groups", re.ASCII
+)
+_BASE = re.compile(
+    r"\.\./\.\./\.\./\.\./(?:root|data)Volumes/acct-[0-9a-f]{32}/vol-([0-9a-f]{32})/snapshots/([0-9a-f]{32})\.qcow2",
+    re.ASCII,
+)
 _UUID_GIVEN = re.compile(r"[0-9a-f]{12}[1-5][0-9a-f]{3}[89ab][0-9a-f]{15}", re.ASCII)
 
 
@@ -40,6 +47,27 @@ def check_given_uuid(text: str) -> str:
 def volume_directory(root: Path, kind: VolumeType, account: str, volume: str) -> Path:
     """Return the directory of a volume, `rootVolumes/acct-<account>/vol-<volume>` for a root volume."""
     return root / TYPES[kind] / f"acct-{account}" / f"vol-{volume}"
+
+
+def deleted_directory(root: Path, account: str, volume: str) -> Path:
+    """Return where a volume's directory lies while it is deleted: as deep below the root as before."""
+    return root / TRASH / f"acct-{account}" / f"vol-{volume}"
+
+
+def is_deleted(directory: Path) -> bool:
+    """Tell whether a volume's `snapshots` directory lies among the deleted ones: the one thing that says so."""
+    return directory.parent.parent.parent.name == TRASH
+
+
+def account_of(directory: Path) -> str:
+    """Return the uuid of the account that a volume's `snapshots` directory belongs to."""
+    return directory.parent.parent.name.removeprefix("acct-")
+
+
+def base_of(name: str) -> tuple[str, str] | None:
+    """Return the volume and the snapshot that a linked clone's base, named up to the root and down again, is of."""
+    found = _BASE.fullmatch(name)
+    return (found[1], found[2]) if found else None
 
 
 def image(uuid: str) -> str:

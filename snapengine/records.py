@@ -82,9 +82,19 @@ def stored_volume(directory: Path) -> VolumeRecord:
 
 
 def placed(record: VolumeRecord, directory: Path) -> VolumeRecord:
-    """Return record with the path that its image has now; record itself when it says just that."""
-    path = f"{directory}/{layout.active_name(record)}"
-    return record if record.install_path == path else msgspec.structs.replace(record, install_path=path)
+    """
+    Return record with the path that its image has now, and its status; record itself when it says just that.
+
+    A volume is deleted where it lies among the deleted ones, and nowhere else, whatever its record says.
+    """
+    path, status = f"{directory}/{layout.active_name(record)}", record.status
+    if layout.is_deleted(directory):
+        status = "Deleted"
+    elif status == "Deleted":
+        status = "Ready"
+    if (record.install_path, record.status) == (path, status):
+        return record
+    return msgspec.structs.replace(record, install_path=path, status=status)
 
 
 def read_snapshot(directory: Path, snapshot: str) -> SnapshotRecord:

@@ -1,18 +1,18 @@
-"""The primary storage as it lies on the disk: make and open it, find volumes and snapshots in it."""
+"""The primary storage as it lies on the disk: open it, find volumes and snapshots in it."""
 
 import logging
 import os
 import stat
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from snapengine import arguments, durable, errors, inventory, layout, lock, records, reflink, units
+from snapengine import arguments, durable, errors, inventory, layout, records, reflink, units
 from snapengine.inventory import Account, Accounts, PrimaryStorage, VolumeRecord
 from snapengine.records import Contents
 
@@ -33,51 +33,7 @@ def now() -> str:
     return units.format_date(time.time())
 
 
-def make(root: Path, name: str, depth: int) -> Store:
-    """
-    Make a primary storage at root, which is empty or new.
-
-    Raises Conflict where one is already, or other files are. A crash before the record is written leaves empty
-    directories, over which init runs again.
-    """
-    root = Path(os.path.realpath(root))
-    if root.exists():
-        _require_empty(root)  # before anything is made there, and once more when nobody else can be making one
-    try:
-        durable.make_directory(root)
-    except (FileNotFoundError, NotADirectoryError) as e:
-        raise errors.Invalid(what=f"no directory can be made at {root}; give another path") from e
-    with lock.exclusive(root, "init"):
-        _require_safe(root)
-        _require_empty(root)
-        for part in (layout.JOURNAL, *layout.TYPES.values()):
-            durable.make_directory(root / part)
-        date = now()
-        admin = Account(uuid=layout.ADMIN, name="admin", create_date=date)
-        write_accounts(root, Accounts(schema_version=inventory.SCHEMA_VERSION, accounts=(admin,)))
-        record = PrimaryStorage(
-            uuid=uuid.uuid4().hex,
-            name=name,
-            root=str(root),
-            schema_version=inventory.SCHEMA_VERSION,
-            create_date=date,
-            max_incremental_snapshot_num=depth,
-            reflinks=reflink.is_possible(root),
-        )
-        write_storage(root, record)
-    return Store(root, record)
-
-
-def _require_empty(root: Path) -> None:
-    """Raise Conflict where a primary storage is already, or files that are not ours."""
-    if (root / layout.STORAGE_RECORD).exists():
-        raise errors.Conflict(what=f"{root} is a primary storage already")
-    known = {layout.JOURNAL, layout.ACCOUNTS_RECORD, layout.LOCK, *layout.TYPES.values()}
-    if strange := sorted(name for name in set(os.listdir(root)) - known if not layout.is_new(name)):
-        raise errors.Conflict(what=f"{root} is not empty: it holds {', '.join(strange[:5])}; give an empty directory")
-
-
-def _require_safe(root: Path) -> None:
+def require_safe(root: Path) -> None:
     """Raise Denied where somebody else could plant files, or a directory of the store is a link to elsewhere."""
     for path in (root, *(root / part for part in (layout.JOURNAL, layout.GROUPS, *layout.TYPES.values()))):
         with suppress(FileNotFoundError):
@@ -96,7 +52,7 @@ def open_store(root: Path) -> Store:
         record = records.read(path, PrimaryStorage)
     except (FileNotFoundError, NotADirectoryError) as e:
         raise errors.NoStorage(root=root) from e
-    _require_safe(root)
+    require_safe(root)
     return Store(root, record)
 
 
@@ -133,14 +89,23 @@ def account(root: Path, name: str) -> Account:
 
 def directories(root: Path) -> Iterator[Path]:
     """Give the `snapshots` directory of every volume; what a crash left half-made is not among them."""
-    for account in account_directories(root):
+    return _within(root, *layout.TYPES.values())
+
+
+def deleted_directories(root: Path) -> Iterator[Path]:
+    """Give the `snapshots` directory of every deleted volume."""
+    return _within(root, layout.TRASH)
+
+
+def _within(root: Path, *parts: str) -> Iterator[Path]:
+    for account in account_directories(root, *parts):
         for volume in _names(account, "vol-"):
             yield account / volume / layout.SNAPSHOTS
 
 
-def account_directories(root: Path) -> Iterator[Path]:
-    """Give the directory of every account that has, or had, volumes of a type."""
-    for part in layout.TYPES.values():
+def account_directories(root: Path, *parts: str) -> Iterator[Path]:
+    """Give the directory of every account that has, or had, volumes of a type; or those in these parts of the store."""
+    for part in parts or layout.TYPES.values():
         for account in _names(root / part, "acct-"):
             yield root / part / account
 
@@ -168,6 +133,14 @@ def find_volume(root: Path, volume: str) -> Path:
                 if path.is_dir() and not path.is_symlink():
                     return path / layout.SNAPSHOTS
     raise errors.NotFound(kind="volume", name=volume, hint="'snapengine volume list' shows those that are")
+
+
+def find_deleted(root: Path, volume: str) -> Path:
+    """Return the `snapshots` directory of the deleted volume with this uuid; NotFound without one."""
+    for directory in deleted_directories(root):
+        if directory.parent.name == f"vol-{volume}":
+            return directory
+    raise errors.NotFound(kind="deleted volume", name=volume, hint="'snapengine volume list --deleted' shows them")
 
 
 def find_snapshot(root: Path, snapshot: str) -> Path:
@@ -199,11 +172,12 @@ def _is_found(find: Callable[[Path, str], Path], root: Path, uuid: str) -> bool:
 
 
 def is_known(root: Path, uuid: str) -> bool:
-    """Tell whether any volume, snapshot, trash item or group has this uuid."""
+    """Tell whether any volume, snapshot, trash item or group has this uuid, deleted ones among them."""
     names = (layout.record(uuid), layout.trash_record(uuid))
     if os.path.lexists(root / layout.GROUPS / names[0]):
         return True
-    return any(os.path.lexists(directory / name) for directory in directories(root) for name in names)
+    every = chain(directories(root), deleted_directories(root))
+    return any(os.path.lexists(directory / name) for directory in every for name in names)
 
 
 def _holding(root: Path, uuid: str, name: str, kind: str, shows: str) -> Path:
@@ -220,16 +194,21 @@ def every(root: Path) -> Iterator[Contents]:
 
     So is a volume with a damaged record, with a warning: one volume never keeps the others from being seen.
     """
-    yield from _readable(root, records.contents)
+    yield from _readable(directories(root), records.contents)
 
 
 def volumes(root: Path) -> Iterator[tuple[Path, VolumeRecord]]:
     """Give the directory and the record of every volume; what is left out is the same as in every()."""
-    yield from _readable(root, lambda directory: (directory, records.read_volume(directory)))
+    yield from _readable(directories(root), lambda directory: (directory, records.read_volume(directory)))
 
 
-def _readable(root: Path, read: Callable[[Path], Found]) -> Iterator[Found]:
-    for directory in directories(root):
+def deleted(root: Path) -> Iterator[tuple[Path, VolumeRecord]]:
+    """Give the directory and the record of every deleted volume; what is left out is the same as in every()."""
+    yield from _readable(deleted_directories(root), lambda directory: (directory, records.read_volume(directory)))
+
+
+def _readable(found: Iterator[Path], read: Callable[[Path], Found]) -> Iterator[Found]:
+    for directory in found:
         try:
             yield read(directory)
         except errors.NotFound:

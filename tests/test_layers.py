@@ -24,7 +24,7 @@ LAYERS = (
     ("draft", "resume"),
     ("merge", "removal"),
     ("content", "cost"),
-    ("maps",),
+    ("clones", "founding", "maps"),
     ("chain", "driver", "imagelock", "journal", "roster", "store"),
     ("durable", "foreign", "lock", "records", "reflink"),
     ("inspector", "tree", "visible"),

@@ -8,7 +8,7 @@ their own on the same root.
 import os
 from pathlib import Path
 
-from snapengine import accounts, arguments, errors, lock, lookup, recovery, status, store, tag, verify
+from snapengine import accounts, arguments, errors, founding, lock, lookup, recovery, status, store, tag, verify
 from snapengine.engine.groups import Groups
 from snapengine.engine.snapshots import Snapshots
 from snapengine.engine.trash import Trash
@@ -46,7 +46,7 @@ class Engine(Volumes, Snapshots, Groups, Trash):
     @classmethod
     def init(cls, root: str | os.PathLike[str], *, name: str = "primary", depth_limit: int = 64) -> "Engine":
         """Make a primary storage at root, which is new or empty, and open it; Conflict where one is already."""
-        opened = store.make(Path(root), arguments.name(name), arguments.depth(depth_limit))
+        opened = founding.make(Path(root), arguments.name(name), arguments.depth(depth_limit))
         return cls(opened.root, (), lock.DEFAULT_WAIT)
 
     @property

@@ -1,0 +1,53 @@
+"""Make a new primary storage."""
+
+import os
+import uuid
+from pathlib import Path
+
+from snapengine import durable, errors, inventory, layout, lock, reflink, store
+from snapengine.inventory import Account, Accounts, PrimaryStorage
+from snapengine.store import Store
+
+
+def make(root: Path, name: str, depth: int) -> Store:
+    """
+    Make a primary storage at root, which is empty or new.
+
+    Raises Conflict where one is already, or other files are. A crash before the record is written leaves empty
+    directories, over which init runs again.
+    """
+    root = Path(os.path.realpath(root))
+    if root.exists():
+        _require_empty(root)  # before anything is made there, and once more when nobody else can be making one
+    try:
+        durable.make_directory(root)
+    except (FileNotFoundError, NotADirectoryError) as e:
+        raise errors.Invalid(what=f"no directory can be made at {root}; give another path") from e
+    with lock.exclusive(root, "init"):
+        store.require_safe(root)
+        _require_empty(root)
+        for part in (layout.JOURNAL, *layout.TYPES.values()):
+            durable.make_directory(root / part)
+        date = store.now()
+        admin = Account(uuid=layout.ADMIN, name="admin", create_date=date)
+        store.write_accounts(root, Accounts(schema_version=inventory.SCHEMA_VERSION, accounts=(admin,)))
+        record = PrimaryStorage(
+            uuid=uuid.uuid4().hex,
+            name=name,
+            root=str(root),
+            schema_version=inventory.SCHEMA_VERSION,
+            create_date=date,
+            max_incremental_snapshot_num=depth,
+            reflinks=reflink.is_possible(root),
+        )
+        store.write_storage(root, record)
+    return Store(root, record)
+
+
+def _require_empty(root: Path) -> None:
+    """Raise Conflict where a primary storage is already, or files that are not ours."""
+    if (root / layout.STORAGE_RECORD).exists():
+        raise errors.Conflict(what=f"{root} is a primary storage already")
+    known = {layout.JOURNAL, layout.ACCOUNTS_RECORD, layout.LOCK, *layout.TYPES.values()}
+    if strange := sorted(name for name in set(os.listdir(root)) - known if not layout.is_new(name)):
+        raise errors.Conflict(what=f"{root} is not empty: it holds {', '.join(strange[:5])}; give an empty directory")
