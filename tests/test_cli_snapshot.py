@@ -73,7 +73,7 @@ def test_show_update_and_path(run: CommandLine, engine: Engine, db: str) -> None
 
     assert run.json("snapshot", "show", "s") == run.json("snapshot", "show", made.uuid)
     assert run.json("snapshot", "update", "s", "--name", "t", "--description", "d")["description"] == "d"
-    assert "description      d" in run.text("snapshot", "show", "t")
+    assert "description       d" in run.text("snapshot", "show", "t")
     assert run.text("snapshot", "path", "t") == made.primary_storage_install_path + "\n"
     assert run.json("snapshot", "path", "t") == {"primaryStorageInstallPath": made.primary_storage_install_path}
     assert "give --name" in run.error(2, "snapshot", "update", "t")

@@ -2,11 +2,13 @@
 
 import functools
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 import click
 
-from snapengine.cli import complete, forest, options, progress, removing, session, settings, show, text
+from snapengine import errors
+from snapengine.cli import comparing, complete, forest, options, progress, removing, session, settings, show, text
 
 if TYPE_CHECKING:
     import snapengine
@@ -20,6 +22,8 @@ def snapshot() -> None:
     """Create snapshots of volumes, list them, go back to one, and delete them."""
 
 
+snapshot.add_command(comparing.diff)
+snapshot.add_command(comparing.size)
 snapshot.add_command(removing.delete)
 snapshot.add_command(removing.undo)
 
@@ -65,7 +69,20 @@ def list_(volume: str | None) -> None:
 def show_(snapshot: str) -> None:
     """Show all that is known of a snapshot."""
     engine = session.engine()
-    show.one(engine.get_snapshot(engine.find_snapshot(snapshot)))
+    found = engine.get_snapshot(engine.find_snapshot(snapshot))
+    if show.in_json():
+        show.one(found)
+    else:
+        show.line(text.fields(found, **_sizes(engine, found.uuid)))
+
+
+def _sizes(engine: "snapengine.Engine", uuid: str) -> dict[str, int]:
+    """Return more sizes of a snapshot; none where a bad image, or an operation at work, keeps them from being told."""
+    with suppress(errors.Corrupt, errors.Busy):
+        found = engine.snapshot_sizes(uuid, wait=0)
+        more = {"virtual_size": found.size, "chain_size": found.chain_size}
+        return {**more, "freed_if_deleted": found.freed_if_deleted}
+    return {}
 
 
 @snapshot.command()

@@ -8,7 +8,10 @@ from snapengine import units
 if TYPE_CHECKING:
     from snapengine.inventory import Struct
 
-_SIZES = {"size", "actual_size", "virtual_size", "allocated", "free", "used", "trash", "bytes", "frees"}
+_SIZES = {
+    "size", "actual_size", "virtual_size", "chain_size", "allocated", "free", "used", "trash", "bytes", "frees",
+    "freed_if_deleted",
+}  # fmt: skip
 _DATES = {"create_date", "last_op_date", "started"}
 _SHORT = {"volume_uuid", "snapshot_uuid"}
 _LABELS = {
@@ -60,9 +63,10 @@ def _date(content: str) -> str:
         return plain(content)
 
 
-def fields(struct: "Struct") -> str:
-    """Return a struct as lines of label and value; what it does not have is left out."""
-    pairs = [(label(name), value(name, getattr(struct, name))) for name in struct.__struct_fields__]
+def fields(struct: "Struct", **more: object) -> str:
+    """Return a struct, and more fields, as lines of label and value; what it does not have is left out."""
+    found = {name: getattr(struct, name) for name in struct.__struct_fields__} | more
+    pairs = [(label(name), value(name, content)) for name, content in found.items()]
     return columns([(name, shown) for name, shown in pairs if shown != "-"])
 
 

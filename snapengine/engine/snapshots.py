@@ -4,15 +4,17 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from snapengine import delete, errors, exporting, preview, snapshot, undo
+from snapengine import delete, diff, errors, exporting, preview, sizes, snapshot, undo
 from snapengine.command import Progress
 from snapengine.cost import Direction
 from snapengine.delete import Deleted
+from snapengine.diff import Diff
 from snapengine.driver import ExportFormat
 from snapengine.engine.opened import Opened
 from snapengine.exporting import Exported
 from snapengine.inventory import Snapshot
 from snapengine.preview import Preview
+from snapengine.sizes import Sizes
 from snapengine.tree import DrawnTree
 
 
@@ -88,3 +90,13 @@ class Snapshots(Opened):
     def preview_undo(self, volume_uuid: str) -> Preview:
         """Return what undo_snapshot would do, and refuse what it would refuse; changes nothing."""
         return preview.undoing(self._store, volume_uuid, self.wait)
+
+    def snapshot_sizes(self, uuid: str, *, wait: float | None = None) -> Sizes:
+        """Return what a snapshot takes, by itself and with its chain, and what deleting it frees. See sizes.of."""
+        return sizes.of(self._store, uuid, self.wait if wait is None else wait)
+
+    def diff_snapshots(
+        self, first: str, second: str | None = None, *, exact: bool = False, progress: Progress | None = None
+    ) -> Diff:
+        """Return where the snapshot second, or the volume if that is None, may differ from first. See diff.diff."""
+        return diff.diff(self._store, first, second, exact, self.wait, progress)
