@@ -15,6 +15,7 @@ from snapengine import (
     inventory,
     journal,
     layout,
+    lock,
     operation,
     records,
     roster,
@@ -142,7 +143,8 @@ def update(opened: Store, group: str, name: str | None, description: str | None,
         new = msgspec.structs.replace(old, **changes)
         if new != old:
             new = msgspec.structs.replace(new, last_op_date=store.now())
-            durable.write(roster.path(opened.root, group), inventory.encode(new))
+            with lock.exclusive(opened.root, "update group", wait):  # recovery clears away what is cut off here
+                durable.write(roster.path(opened.root, group), inventory.encode(new))
         return view(opened, new)
 
 

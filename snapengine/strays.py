@@ -14,6 +14,11 @@ def of_store(root: Path) -> list[Path]:
     return _unclaimed(root, _outside(root))
 
 
+def of_groups(root: Path) -> list[Path]:
+    """Return what cut-off replacements of groups' records left; what an operation prepares is not among it."""
+    return _unclaimed(root, (path for path in _others(root / layout.GROUPS, set()) if layout.is_new(path.name)))
+
+
 def of_volume(root: Path, contents: Contents) -> list[Path]:
     """Return what lies in a volume's directory and belongs to nothing."""
     return _unclaimed(root, _inside(contents))

@@ -32,13 +32,14 @@ class Verb(NamedTuple):
     A verb, and the store that it works on: STORES tells how that is made of the plain one.
 
     moved: the store lies at another root than its records say. journaled: opening the store settles what a crash left;
-    else the next verb on the volume does.
+    else the next verb on the volume does. several: it works on several volumes, which readers see one after the other.
     """
 
     store: str
     run: Callable[[Oracle, Things], object]
     moved: bool = False
     journaled: bool = True
+    several: bool = False
 
 
 class Case(NamedTuple):
@@ -78,6 +79,16 @@ VERBS = {
     "delete with descendants": Verb("plain", lambda o, t: o.delete(t.first, descendants=True)),
     "delete by clone": Verb("plain on XFS", lambda o, t: o.delete(t.third)),
     "undo": Verb("plain", lambda o, t: o.undo(t.volume)),
+    "create a group": Verb("two volumes", lambda o, t: o.create_group("new", t.volume, _other(o)), several=True),
+    "create a group, one full": Verb(
+        "two volumes at the limit", lambda o, t: o.create_group("new", t.volume, _other(o)), several=True
+    ),
+    "revert to a group": Verb("two volumes", lambda o, t: o.revert_group(_group(o)), several=True),
+    "revert to a group, nothing to keep": Verb("group reverted", lambda o, t: o.revert_group(_group(o)), several=True),
+    "ungroup": Verb("two volumes", lambda o, t: o.engine.ungroup(_group(o)), several=True),
+    "update a group": Verb(
+        "two volumes", lambda o, t: o.engine.update_group(_group(o), name="new"), journaled=False
+    ),
     "recover": Verb("plain", lambda o, t: None),  # opening the engine does it
 }
 
@@ -88,7 +99,38 @@ STORES: dict[str, Callable[[Oracle, Things], object]] = {
     "clean": lambda o, t: o.revert(t.second),
     "covered": lambda o, t: o.write(t.volume, 0, 8 * CLUSTER),
     "plain on XFS": lambda o, t: None,
+    "two volumes": lambda o, t: _two_volumes(o, t),
+    "two volumes at the limit": lambda o, t: _two_volumes_at_the_limit(o, t),
+    "group reverted": lambda o, t: _group_reverted(o, t),
 }
+
+
+def _two_volumes(oracle: Oracle, things: Things) -> None:
+    """Add a second volume, and a group of both, to both of which something is written after it."""
+    other = oracle.volume("other", type="Root")
+    oracle.write(other)
+    oracle.create_group("before", things.volume, other)
+    oracle.write(things.volume, 5 * CLUSTER)
+    oracle.write(other, CLUSTER)
+
+
+def _two_volumes_at_the_limit(oracle: Oracle, things: Things) -> None:
+    """Make the plain volume's next snapshot a full one; the other's is not."""
+    _two_volumes(oracle, things)
+    oracle.engine.set_depth_limit(3)
+
+
+def _group_reverted(oracle: Oracle, things: Things) -> None:
+    _two_volumes(oracle, things)
+    oracle.revert_group(_group(oracle))
+
+
+def _other(oracle: Oracle) -> str:
+    return oracle.engine.find_volume("other")
+
+
+def _group(oracle: Oracle) -> str:
+    return oracle.engine.find_group("before")
 
 
 def _bitmap(path: Path) -> None:

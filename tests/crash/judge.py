@@ -10,7 +10,7 @@ from typing import NamedTuple
 from snapengine.engine import Engine
 from tests import check, images
 from tests.crash import cases, state, strace
-from tests.crash.cases import VERBS, Case, Things
+from tests.crash.cases import VERBS, Case
 from tests.crash.sabotage import broken
 from tests.crash.strace import Call, Kill, Run
 
@@ -133,7 +133,7 @@ def _judge(case: Case, root: Path, run: Run, by_verb: bool) -> str:
     """
     assert not run.said.startswith(("!", "ENOSPC")), run.said  # what the user can mend has an error of the engine's
     things = cases.things(case.root)
-    _check_unsettled(case, root, things)
+    _check_unsettled(case, root)
     if by_verb or not VERBS[case.name].journaled:
         Engine.open(root, recover=False).update_volume(things.volume)
     engine = Engine.open(root)
@@ -149,13 +149,15 @@ def _judge(case: Case, root: Path, run: Run, by_verb: bool) -> str:
     return end
 
 
-def _check_unsettled(case: Case, root: Path, things: Things) -> None:
+def _check_unsettled(case: Case, root: Path) -> None:
     """Assert what holds as the crash left it: the volume's path holds its data, readers see before or after."""
     engine = Engine.open(root, recover=False)
     volumes = (*case.before.volumes, *case.after.volumes)
-    allowed = {volume.content for volume in volumes if volume.name == "disk"}
-    content = images.Images().digest(engine.volume_path(things.volume))
-    assert content in allowed, "the volume's path holds something else"
+    for volume in engine.list_volumes():
+        allowed = {known.content for known in volumes if known.name == volume.name}
+        content = images.Images().digest(engine.volume_path(volume.uuid))
+        assert content in allowed, f"the path of volume {volume.name} holds something else"
     if case.shown:
         found = state.shown(engine)
-        assert found in case.shown, f"readers see neither before nor after: {found}"
+        shown = state.is_between(found, case.shown) if VERBS[case.name].several else found in case.shown
+        assert shown, f"readers see neither before nor after: {found}"

@@ -1,7 +1,7 @@
 """What a user sees of a store, without what a verb makes up: contents and names, no new uuids and no dates."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from tests import check, images
 
 
 class SnapshotState(NamedTuple):
-    """A snapshot: parent and origin (of its tree) are names, content a sha256."""
+    """A snapshot: parent and origin (of its tree) are names, content a sha256; grouped: it names a group."""
 
     name: str
     description: str | None
@@ -20,6 +20,7 @@ class SnapshotState(NamedTuple):
     latest: bool
     distance: int
     content: str
+    grouped: bool
 
 
 class VolumeState(NamedTuple):
@@ -38,11 +39,19 @@ class VolumeState(NamedTuple):
     bitmaps: tuple[str, ...] = ()
 
 
+class GroupState(NamedTuple):
+    """A group; members are the names of its snapshots, and whether each is gone."""
+
+    name: str
+    members: tuple[tuple[str, bool], ...]
+
+
 class State(NamedTuple):
     """A store."""
 
     depth_limit: int
     volumes: tuple[VolumeState, ...]
+    groups: tuple[GroupState, ...]
 
 
 def of(engine: Engine) -> State:
@@ -71,7 +80,22 @@ def without_contents(state: State) -> State:
 
 def _state(engine: Engine, content: Mapping[str, str]) -> State:
     volumes = tuple(_volume(engine, volume, content) for volume in engine.list_volumes())
-    return State(engine.storage.max_incremental_snapshot_num, volumes)
+    return State(engine.storage.max_incremental_snapshot_num, volumes, tuple(_groups(engine)))
+
+
+def _groups(engine: Engine) -> list[GroupState]:
+    members = {
+        group.name: [(ref.volume_snapshot_name, ref.snapshot_deleted) for ref in group.volume_snapshot_refs]
+        for group in engine.list_groups()
+    }
+    return sorted(GroupState(name, tuple(sorted(found))) for name, found in members.items())
+
+
+def is_between(found: State, states: Sequence[State]) -> bool:
+    """Tell whether found is one of states in each of its volumes, and in its groups."""
+    parts = [(volume, [v for state in states for v in state.volumes]) for volume in found.volumes]
+    names = {tuple(volume.name for volume in state.volumes) for state in (found, *states)}
+    return len(names) == 1 and all(p in all_ for p, all_ in parts) and found.groups in [s.groups for s in states]
 
 
 def _volume(engine: Engine, volume: Volume, content: Mapping[str, str]) -> VolumeState:
@@ -83,8 +107,9 @@ def _volume(engine: Engine, volume: Volume, content: Mapping[str, str]) -> Volum
     current = [s.name for s in snapshots for tree in trees if tree.current and s.latest and s.tree_uuid == tree.uuid]
     frozen = [
         SnapshotState(
-            s.name, s.description, names.get(s.parent_uuid), origins[s.tree_uuid], s.latest, s.distance, content[s.uuid]
-        )
+            s.name, s.description, names.get(s.parent_uuid), origins[s.tree_uuid], s.latest, s.distance,
+            content[s.uuid], s.group_uuid is not None,
+        )  # fmt: skip
         for s in snapshots
     ]
     trash = [(names.get(item.snapshot_uuid), content[item.uuid]) for item in items]
