@@ -1,0 +1,173 @@
+"""What may happen between a crash in a verb on a group and its recovery: all or none, and if not, nothing is lost."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from snapengine import errors, lock
+from snapengine.engine import Engine
+from tests import images, qemu
+from tests.crash import strace
+from tests.crash.bench import Bench
+from tests.crash.strace import Kill, Point
+from tests.oracle import CLUSTER, MIB, Oracle, poke
+
+pytestmark = pytest.mark.crash
+
+LEFT_OUT = "finished but for volume {}, which was used before it could be; nothing was lost"
+
+
+class Pair(NamedTuple):
+    """Two volumes, a sorted before b, and a group of both to which something was added since."""
+
+    oracle: Oracle
+    a: str
+    b: str
+    group: str
+
+    def path(self, volume: str) -> Path:
+        return self.oracle.engine.volume_path(volume)
+
+    def recover(self) -> list[str]:
+        """Open the store again and return what became of what was unfinished."""
+        self.oracle.engine = Engine.open(self.oracle.engine.root)
+        return [found.outcome for found in self.oracle.engine.recovered]
+
+    def poke(self, volume: str, pattern: int) -> None:
+        """Write to a volume as a guest does."""
+        poke(self.path(volume), pattern, 4 * CLUSTER)
+        old = self.oracle.expected[volume]
+        self.oracle.expected[volume] = old[: 4 * CLUSTER] + bytes([pattern]) * CLUSTER + old[5 * CLUSTER :]
+
+
+@pytest.fixture
+def pair(oracle: Oracle) -> Pair:
+    """Return two volumes and a group of both."""
+    a, b = oracle.volume("a", uuid="a" * 12 + "4" + "a" * 19), oracle.volume("b", uuid="b" * 12 + "4" + "b" * 19)
+    for volume in (a, b):
+        oracle.write(volume)
+    group = oracle.create_group("before", a, b).uuid
+    for volume in (a, b):
+        oracle.write(volume, CLUSTER)
+    return Pair(oracle, a, b, group)
+
+
+def create(root: Path, pair: tuple[str, str], group: str) -> None:
+    Engine.open(root).create_group("new", pair)
+
+
+def revert(root: Path, pair: tuple[str, str], group: str) -> None:
+    Engine.open(root).revert_group(group)
+
+
+VERBS: dict[str, Callable[[Path, tuple[str, str], str], None]] = {"create": create, "revert": revert}
+
+
+def crash(pair: Pair, verb: str, nth: int) -> None:
+    """Kill a verb at its nth rename: the first decides, the second is that of a, the third that of b."""
+    root = pair.oracle.engine.root
+    cut_off = partial(VERBS[verb], root, (pair.a, pair.b), pair.group)
+    run = strace.killed(cut_off, root, Kill(Point("rename", nth), True), patience=4)
+    assert run.said == ""
+
+
+def adopt(pair: Pair, *volumes: str) -> None:
+    """Have the model take in what the verb has made of these volumes, which were done before the crash."""
+    engine, expected = pair.oracle.engine, pair.oracle.expected
+    for snapshot in engine.list_snapshots():
+        if snapshot.uuid not in expected:
+            assert snapshot.volume_uuid in volumes
+            expected[snapshot.uuid] = expected[snapshot.volume_uuid]
+    for item in engine.list_trash():
+        if item.uuid not in expected:
+            expected[item.uuid] = expected[item.volume_uuid]
+    for ref in engine.get_group(pair.group).volume_snapshot_refs:
+        if engine.list_trash() and ref.volume_uuid in volumes:
+            expected[ref.volume_uuid] = expected[ref.volume_snapshot_uuid]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(("nth", "outcome"), [(1, "undone"), (2, "finished"), (3, "finished"), (4, "finished")])
+def test_all_members_are_done_or_none_is(pair: Pair, verb: str, nth: int, outcome: str) -> None:
+    crash(pair, verb, nth)
+
+    assert pair.recover() == [outcome]
+    if nth > 1:
+        adopt(pair, pair.a, pair.b)
+    pair.oracle.check()
+    assert len(pair.oracle.engine.list_groups()) == (2 if verb == "create" and nth > 1 else 1)
+    pair.oracle.create_group("next", pair.a, pair.b)
+    pair.oracle.check()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("changed", ["a", "b"])
+def test_where_a_guest_has_written_before_any_member_was_done_none_is(pair: Pair, verb: str, changed: str) -> None:
+    crash(pair, verb, 2)
+    pair.poke(pair.a if changed == "a" else pair.b, 0xEE)
+
+    assert pair.recover() == ["undone"]
+    pair.oracle.check()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_where_a_guest_has_written_to_the_last_member_it_is_left_out_and_nothing_is_lost(
+    pair: Pair, verb: str
+) -> None:
+    crash(pair, verb, 3)
+    pair.poke(pair.b, 0xEE)
+
+    assert pair.recover() == [LEFT_OUT.format(pair.b)]
+    adopt(pair, pair.a)
+    pair.oracle.check()
+    if verb == "create":
+        (new,) = [group for group in pair.oracle.engine.list_groups() if group.name == "new"]
+        assert [ref.snapshot_deleted for ref in new.volume_snapshot_refs] == [False, True]
+        assert not pair.oracle.engine.groups_available((new.uuid,))[0].available
+    else:
+        pair.oracle.revert_group(pair.group)
+        pair.oracle.check()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(("nth", "outcome"), [(2, "undone"), (3, LEFT_OUT)])
+def test_a_vm_that_runs_by_then_keeps_its_volume_as_it_is(pair: Pair, verb: str, nth: int, outcome: str) -> None:
+    crash(pair, verb, nth)
+    with qemu.running(pair.path(pair.b)) as machine:
+        assert pair.recover() == [outcome.format(pair.b)]
+        machine.poke(0xDD, 5 * CLUSTER, CLUSTER)
+        machine.command("human-monitor-command", **{"command-line": 'qemu-io disk "flush"'})
+
+    if nth == 3:
+        adopt(pair, pair.a)
+    old = pair.oracle.expected[pair.b]
+    pair.oracle.expected[pair.b] = old[: 5 * CLUSTER] + b"\xdd" * CLUSTER + old[6 * CLUSTER :]
+    assert images.read(pair.path(pair.b)) == pair.oracle.expected[pair.b]
+    assert len(pair.oracle.expected[pair.b]) == MIB
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_a_verb_on_one_volume_waits_until_what_is_left_of_a_group_can_be_settled(pair: Pair, nth: int) -> None:
+    crash(pair, "create", nth)
+    engine = Engine.open(pair.oracle.engine.root, recover=False, wait=0.2)
+    with lock.exclusive(pair.path(pair.b).parents[1], "merge"):
+        for recovered in Engine.open(engine.root).recovered:
+            assert recovered.outcome == "left to the operation that has the volume now"
+        with pytest.raises(errors.Locked, match="merge"):
+            engine.update_volume(pair.a, name="renamed")
+        assert engine.get_volume(pair.a).name == "a"
+    engine.update_volume(pair.a, name="renamed")
+
+    assert pair.recover() == []
+    if nth > 1:
+        adopt(pair, pair.a, pair.b)
+    pair.oracle.check()
+
+
+@pytest.mark.parametrize("verb", ["create a group", "create a group, one full", "revert to a group", "ungroup"])
+@pytest.mark.parametrize("nth", [1, 2, 3, 4])
+def test_a_recovery_that_is_killed_itself_is_made_good_by_the_next(bench: Bench, verb: str, nth: int) -> None:
+    bench.kill(bench.crashed(bench.prepared(verb), Kill(Point("rename", nth), True)))
