@@ -2,7 +2,9 @@
 
 import uuid
 
-from snapengine import arguments, errors, inventory, lock, store
+import msgspec
+
+from snapengine import arguments, errors, inventory, layout, lock, quota, store
 from snapengine.inventory import Account
 from snapengine.store import Store
 
@@ -19,13 +21,41 @@ def create(opened: Store, name: str, wait: float) -> Account:
         if name in {a.name for a in known.accounts}:
             raise errors.Conflict(what=f"account {name} exists already")
         made = Account(uuid=uuid.uuid4().hex, name=name, create_date=store.now())
-        both = (*known.accounts, made)
-        store.write_accounts(
-            opened.root, inventory.Accounts(schema_version=inventory.SCHEMA_VERSION, accounts=both)
-        )
-    return made
+        _write(opened, (*known.accounts, made))
+    return view(made)
+
+
+def _write(opened: Store, accounts: tuple[Account, ...]) -> None:
+    every = inventory.Accounts(schema_version=inventory.SCHEMA_VERSION, accounts=accounts)
+    store.write_accounts(opened.root, every)
+
+
+def view(record: Account) -> Account:
+    """Return what is shown of an account: its quota too where that is the default; none for admin."""
+    return msgspec.structs.replace(record, snapshot_quota=quota.of(record))
+
+
+def show(opened: Store, name: str) -> Account:
+    """Return the account with this name or uuid."""
+    return view(store.account(opened.root, name))
+
+
+def set_quota(opened: Store, name: str, number: int, wait: float) -> Account:
+    """
+    Set how many snapshots an account may have, and return it; what it has already stays, whatever the number.
+
+    One durable replacement of accounts.json: a crash leaves the old one or the new one. Conflict for admin.
+    """
+    arguments.quota(number)
+    with lock.exclusive(opened.root, "set quota", wait):
+        owner = store.account(opened.root, name)
+        if owner.uuid == layout.ADMIN:
+            raise errors.Conflict(what="account admin may have any number of snapshots; it has no quota")
+        new = msgspec.structs.replace(owner, snapshot_quota=number)
+        _write(opened, tuple(new if a == owner else a for a in store.read_accounts(opened.root).accounts))
+    return view(new)
 
 
 def list_all(opened: Store) -> tuple[Account, ...]:
     """Return all accounts, by name."""
-    return tuple(sorted(store.read_accounts(opened.root).accounts, key=lambda a: a.name))
+    return tuple(sorted(map(view, store.read_accounts(opened.root).accounts), key=lambda a: a.name))

@@ -8,6 +8,7 @@ MAX_NAME = 255
 MAX_DESCRIPTION = 2048
 MAX_TAG = 2048
 MAX_SIZE = 2 * 2**50  # 32 MiB of L1 table over clusters of 64 KiB: QEMU's own limit (qcow2 specification, "L1 table")
+MAX_QUOTA = 10**6
 DEPTH_RANGE = range(2, 120)
 DEPTH_TAG = "volumeMaxIncrementalSnapshotNum::"
 
@@ -52,6 +53,13 @@ def depth(number: str | int) -> int:
     if not (text.isascii() and text.isdigit() and int(text[:9]) in DEPTH_RANGE):
         raise errors.Invalid(what=f"{text[:32]!r} is no depth limit: give a whole number from 2 to 119")
     return int(text)
+
+
+def quota(number: int) -> int:
+    """Return a quota; Invalid unless it is 0 to 1,000,000."""
+    if not 0 <= number <= MAX_QUOTA:
+        raise errors.Invalid(what=f"{number} is no quota: give a whole number from 0 to {MAX_QUOTA}")
+    return number
 
 
 def size(number: int) -> int:

@@ -12,6 +12,7 @@ Every error that the engine raises.
     ├── Corrupt          records and images disagree, a bad image      exit 6   SYS.1000
     │   └── Refused      an image that no tool may be allowed to open
     ├── NoSpace          disk, quota or limit                          exit 7   PS.1000
+    │   └── OverQuota    an account would have too many snapshots               ID.1003
     ├── Denied           the operating system says no                  exit 8   SYS.1000
     └── CommandFailed    a tool failed                                 exit 8   SYS.1000
 
@@ -137,6 +138,17 @@ class NoSpace(Error):
     exit_code = 7
     code = "PS.1000"
     description = "Not enough room"
+
+
+class OverQuota(NoSpace):
+    """An account would have more snapshots than it may."""
+
+    msg = (
+        "account {self.account} has {self.used} snapshots and may have {self.quota}, {self.wanted} more are too many; "
+        "delete some, or raise it with 'snapengine account quota {self.account} N'"
+    )
+    code = "ID.1003"
+    description = "The quota was exceeded"
 
 
 class Denied(Error):

@@ -178,11 +178,12 @@ class PrimaryStorage(Struct, frozen=True, kw_only=True):
 
 
 class Account(Struct, frozen=True, kw_only=True):
-    """An account: its uuid stands in paths (acct-<uuid>), its name is for people."""
+    """An account: its uuid stands in paths (acct-<uuid>), its name is for people; see quota for snapshot_quota."""
 
     uuid: str
     name: str
     create_date: Date
+    snapshot_quota: int | None = None
 
 
 class Accounts(Struct, frozen=True, kw_only=True):

@@ -153,6 +153,12 @@ def is_own_directory(below: str) -> bool:
     return _OWN_DIRECTORY.fullmatch(below) is not None
 
 
+def recorded(name: str) -> str | None:
+    """Return the uuid of the volume or snapshot whose record has this bare name, None for any other name."""
+    uuid, _, rest = name.partition(".")
+    return uuid if rest == "json" and is_uuid(uuid) else None
+
+
 def uuid_of(name: str) -> str | None:
     """Return the uuid of a snapshot's bare image name, None for any other name."""
     uuid = name.removesuffix(".qcow2")

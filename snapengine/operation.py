@@ -30,6 +30,7 @@ from snapengine import (
     layout,
     lock,
     plan,
+    quota,
     records,
     resume,
     settle,
@@ -199,16 +200,17 @@ def begun(
     """
     Hold entry in the journal for the block, which ends it; when the block fails, undo it, or finish what was committed.
 
-    A given uuid is looked for and reserved under the store's short lock. The first error is the one that counts; what
-    the system says becomes an error of the engine.
+    A given uuid, and an account's quota, are looked at under the store's short lock. The first error is the one that
+    counts; what the system says becomes an error of the engine.
     """
     _check_directories(root, entry)
     with errors.translated(), ExitStack() as stack:
-        if given is None:
+        if given is None and not quota.is_bounded(entry):
             stack.enter_context(journal.begun(root, entry))
         else:
             with lock.exclusive(root, entry.verb):
                 _check_unused(root, given)
+                quota.require(root, entry)
                 stack.enter_context(journal.begun(root, entry))
         try:
             yield
@@ -232,7 +234,9 @@ def _resumed(root: Path, entry: Entry, kept: resume.Kept | None) -> bool:
         return False
 
 
-def _check_unused(root: Path, given: str) -> None:
+def _check_unused(root: Path, given: str | None) -> None:
+    if given is None:
+        return
     reserved = any(given in part.reserved for entry in journal.entries(root) for part in journal.parts(entry))
     if reserved or store.is_known(root, given):
         raise errors.Invalid(what=f"the uuid {given} is in use; give another one or none")

@@ -99,8 +99,12 @@ def deleted_directories(root: Path) -> Iterator[Path]:
 
 def _within(root: Path, *parts: str) -> Iterator[Path]:
     for account in account_directories(root, *parts):
-        for volume in _names(account, "vol-"):
-            yield account / volume / layout.SNAPSHOTS
+        yield from volume_directories(account)
+
+
+def volume_directories(account: Path) -> Iterator[Path]:
+    """Give the `snapshots` directory of every volume in an account's directory."""
+    return (account / volume / layout.SNAPSHOTS for volume in _names(account, "vol-"))
 
 
 def account_directories(root: Path, *parts: str) -> Iterator[Path]:

@@ -108,7 +108,7 @@ def test_the_depth_limit_is_read_and_set(run: CommandLine) -> None:
 def test_accounts_are_created_and_listed(run: CommandLine) -> None:
     made = run.json("account", "create", "web.team-1")
 
-    assert set(made) == {"uuid", "name", "createDate"}
+    assert set(made) == {"uuid", "name", "snapshotQuota", "createDate"}
     assert [a["name"] for a in run.json("account", "list")["inventories"]] == ["admin", "web.team-1"]
     assert [line.split()[0] for line in run.text("account", "list").splitlines()] == ["NAME", "admin", "web.team-1"]
     run.error(4, "account", "create", "admin")

@@ -10,7 +10,8 @@ import pytest
 from snapengine import errors
 
 A = "ec8f396d8a5d48ce8bd949d469c0be62"
-CODES = {"SYS.1000", "SYS.1003", "SYS.1006", "SYS.1007", "VOLUME.1000", "PS.1000"}  # of CONTRACT.md, section 2
+# Of CONTRACT.md, section 2.
+CODES = {"SYS.1000", "SYS.1003", "SYS.1006", "SYS.1007", "VOLUME.1000", "PS.1000", "ID.1003"}
 
 EXAMPLES: list[tuple[errors.Error, str]] = [
     (errors.Error(), "internal error"),
@@ -44,6 +45,11 @@ EXAMPLES: list[tuple[errors.Error, str]] = [
         "refused image /x/v.qcow2: it is encrypted",
     ),
     (errors.NoSpace(what="no room: make some"), "no room: make some"),
+    (
+        errors.OverQuota(account="web", used=200, wanted=1, quota=200),
+        "account web has 200 snapshots and may have 200, 1 more are too many; "
+        "delete some, or raise it with 'snapengine account quota web N'",
+    ),
     (errors.Denied(what="permission denied: run as root"), "permission denied: run as root"),
     (
         errors.CommandFailed(command="qemu-img check x", status=2, stderr="it said this"),

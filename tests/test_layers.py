@@ -25,7 +25,7 @@ LAYERS = (
     ("draft", "resume"),
     ("merge", "removal"),
     ("content", "cost"),
-    ("clones", "founding", "maps"),
+    ("clones", "founding", "maps", "quota"),
     ("chain", "driver", "imagelock", "journal", "roster", "store"),
     ("durable", "foreign", "lock", "records", "reflink"),
     ("inspector", "tree", "visible"),

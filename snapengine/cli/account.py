@@ -2,9 +2,9 @@
 
 import click
 
-from snapengine.cli import session, settings, show
+from snapengine.cli import complete, session, settings, show
 
-_COLUMNS = ("name", "uuid", "create_date")
+_COLUMNS = ("name", "uuid", "snapshot_quota", "create_date")
 
 
 @click.group(cls=settings.Noun)
@@ -23,3 +23,21 @@ def create(name: str) -> None:
 def list_() -> None:
     """List all accounts, by name."""
     show.many(session.engine().list_accounts(), _COLUMNS)
+
+
+@account.command()
+@click.argument("name", help="The account: its name or uuid.", shell_complete=complete.accounts)
+@click.argument("number", type=int, required=False, metavar="[N]", help="How many snapshots it may have, from now on.")
+def quota(name: str, number: int | None) -> None:
+    """
+    Print or set an account's quota.
+
+    It says how many snapshots all volumes of the account may have together, 200 where none was set. Those of deleted
+    volumes count until they are expunged. What is there stays, whatever the quota. The account admin has none.
+
+    \b
+    snapengine account quota web 500
+    """
+    engine = session.engine()
+    found = engine.get_account(name) if number is None else engine.set_quota(name, number)
+    show.number("snapshotQuota", found.snapshot_quota)

@@ -93,9 +93,10 @@ def path(key: str, found: "Path") -> None:
     raw(wire.document({key: str(found)}) if in_json() else os.fsencode(found))
 
 
-def number(key: str, found: int) -> None:
-    """Print a number: in JSON under key, in text bare."""
-    raw(wire.document({key: found}) if in_json() else str(found).encode())
+def number(key: str, found: int | None) -> None:
+    """Print a number, or that there is none: in JSON under key, in text bare."""
+    shown = "none" if found is None else str(found)
+    raw(wire.document({key: found}) if in_json() else shown.encode())
 
 
 def nothing() -> None:

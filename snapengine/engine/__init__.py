@@ -86,6 +86,14 @@ class Engine(Volumes, Snapshots, Groups, Trash):
         """Add an account; Conflict when one has this name."""
         return accounts.create(self._store, name, self.wait)
 
+    def get_account(self, name: str) -> Account:
+        """Return the account with this name or uuid."""
+        return accounts.show(self._store, name)
+
+    def set_quota(self, account: str, number: int) -> Account:
+        """Set how many snapshots an account, named by name or uuid, may have; returns it."""
+        return accounts.set_quota(self._store, account, number, self.wait)
+
     def list_accounts(self) -> tuple[Account, ...]:
         """Return all accounts, by name."""
         return accounts.list_all(self._store)
