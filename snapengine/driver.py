@@ -20,7 +20,6 @@ from snapengine.units import GIB
 DATA_MEMORY = 4 * GIB  # address space of a tool that moves guest data
 
 Format = Literal["raw", "qcow2", "vmdk", "vdi", "vhdx", "vpc"]
-ExportFormat = Literal["qcow2", "raw"]
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -77,26 +76,7 @@ def convert(
     goes through the host's cache and is not synced: the caller does that.
     """
     how = ("-C",) if shared else ()
-    _convert(*how, "-t", "writeback", "-W", "-O", "qcow2", chain(source, fmt), str(target), progress=progress)
-
-
-def export(
-    source: Sequence[Path], target: Path, fmt: ExportFormat, *, compress: bool, share: bool, progress: Progress | None
-) -> None:
-    """
-    Copy what a guest sees of the qcow2 chain source (top image first) to the existing file target, which is emptied.
-
-    compress makes clusters of a qcow2 target compressed. share lets both files share extents, where their file system
-    can. Nothing is synced: the caller does that.
-    """
-    how = ("-c",) if compress else ("-C",) if share else ()
-    _convert(*how, "-W", "-m", "16", "-O", fmt, chain(source), str(target), progress=progress)
-
-
-def overwrite(source: Sequence[Path], device: Path, progress: Progress | None) -> None:
-    """Write what a guest sees of the qcow2 chain source (top image first) over the start of a block device."""
-    node = f"driver=raw,file.driver=host_device,file.filename={device},file.locking=off"
-    _convert("-n", "-t", "writeback", "-W", "--target-image-opts", chain(source), node, progress=progress)
+    run_convert(*how, "-t", "writeback", "-W", "-O", "qcow2", chain(source, fmt), str(target), progress=progress)
 
 
 def extract(source: Sequence[Path], start: int, length: int, target: Path) -> None:
@@ -106,10 +86,11 @@ def extract(source: Sequence[Path], start: int, length: int, target: Path) -> No
     source begins with the top image; target is there already and has this length.
     """
     part = "json:" + json.dumps({"driver": "raw", "offset": start, "size": length, "file": _node(source)})
-    _convert("-n", "-t", "writeback", "-O", "raw", part, str(target), progress=None)
+    run_convert("-n", "-t", "writeback", "-O", "raw", part, str(target), progress=None)
 
 
-def _convert(*args: str, progress: Progress | None) -> None:
+def run_convert(*args: str, progress: Progress | None) -> None:
+    """Run `qemu-img convert` with these arguments; what it says on stderr is an error."""
     shown = ("-p",) if progress else ()
     command.run(
         "qemu-img", "convert", *shown, *args, timeout=None, memory=DATA_MEMORY, progress=progress, silent=True
@@ -127,7 +108,7 @@ def tables_of(size: int) -> int:
     return _decode(command.run("qemu-img", "measure", *args), _Measure).full - size
 
 
-def required(source: Sequence[Path], fmt: Format, target: ExportFormat = "qcow2") -> int:
+def required(source: Sequence[Path], fmt: Format, target: Literal["qcow2", "raw"] = "qcow2") -> int:
     """Return the bytes that a copy of the chain source (top image first) in format target will take at most."""
     args = ("--output", "json", "-O", target, chain(source, fmt))
     return _decode(command.run("qemu-img", "measure", *args, timeout=None), _Measure).required

@@ -9,9 +9,22 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from snapengine import chain, driver, durable, errors, imagelock, inspector, layout, lock, records, store, units
+from snapengine import (
+    chain,
+    conversion,
+    driver,
+    durable,
+    errors,
+    imagelock,
+    inspector,
+    layout,
+    lock,
+    records,
+    store,
+    units,
+)
 from snapengine.command import Progress
-from snapengine.driver import ExportFormat
+from snapengine.conversion import Format
 from snapengine.inventory import Struct
 from snapengine.store import Store
 
@@ -31,7 +44,7 @@ class Wanted(NamedTuple):
     """What a caller may say of an export; format None is qcow2 for a file and raw for a block device."""
 
     file: Path
-    format: ExportFormat | None = None
+    format: Format | None = None
     compress: bool = False
     force: bool = False
 
@@ -128,7 +141,7 @@ def _check_target(opened: Store, target: Path, wanted: Wanted) -> int | None:
     return mode
 
 
-def _format(mode: int | None, wanted: Wanted) -> ExportFormat:
+def _format(mode: int | None, wanted: Wanted) -> Format:
     device = mode is not None and stat.S_ISBLK(mode)
     return wanted.format or ("raw" if device else "qcow2")
 
@@ -141,7 +154,7 @@ def _to_file(
     required = driver.tables_of(layers[0].header.size) if share else driver.required(_paths(layers), "qcow2", fmt)
     durable.require_room(target.parent, required)
     with _beside(target) as (fd, new):
-        driver.export(
+        conversion.export(
             _paths(layers), Path(f"/dev/fd/{fd}"), fmt, compress=wanted.compress, share=share, progress=progress
         )  # fmt: skip
         if fmt == "qcow2" and (found := driver.check(Path(f"/dev/fd/{fd}"))) != driver.Check():
@@ -213,7 +226,7 @@ def _to_device(layers: tuple[chain.Layer, ...], device: Path, progress: Progress
             need, there = units.format_size(size), units.format_size(room)
             raise errors.NoSpace(what=f"{device} has {there}, the snapshot needs {need}; give a larger device")
         os.set_inheritable(fd, True)
-        driver.overwrite(_paths(layers), Path(f"/dev/fd/{fd}"), progress)
+        conversion.overwrite(_paths(layers), Path(f"/dev/fd/{fd}"), progress)
         durable.sync_file(Path(f"/dev/fd/{fd}"))
     finally:
         os.close(fd)

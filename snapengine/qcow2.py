@@ -94,6 +94,16 @@ class Header(msgspec.Struct, frozen=True):
         return bool(self.incompatible & EXTENDED_L2)
 
     @property
+    def lazy_refcounts(self) -> bool:
+        """Whether QEMU may put off writing refcounts ("Lazy refcounts bit")."""
+        return bool(self.compatible & LAZY_REFCOUNTS)
+
+    @property
+    def compression(self) -> str:
+        """What QEMU calls the method by which clusters are compressed ("compression type")."""
+        return "zstd" if self.compression_type else "zlib"
+
+    @property
     def l1_coverage(self) -> int:
         """Bytes of the virtual disk that one L1 entry maps; an L2 table is one cluster of 8 or 16 byte entries."""
         return 1 << (2 * self.cluster_bits - (4 if self.extended_l2 else 3))

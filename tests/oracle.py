@@ -42,6 +42,22 @@ class Oracle:
         old = self.expected[volume]
         self.expected[volume] = old[:offset] + bytes([pattern]) * length + old[offset + length :]
 
+    def zero(self, volume: str, offset: int = 0, length: int = CLUSTER) -> None:
+        """Write zeros, as a guest does that knows of no better way: they take room."""
+        poke(self.engine.volume_path(volume), 0, offset, length)
+        old = self.expected[volume]
+        self.expected[volume] = old[:offset] + bytes(length) + old[offset + length :]
+
+    def shrink(self, snapshot: str) -> int:
+        """Shrink a snapshot and return the bytes that it gave back; what anything holds stays."""
+        image = self.engine.snapshot_path(snapshot)
+        old = image.stat().st_blocks * 512
+        done = self.engine.shrink_snapshot(snapshot)
+        new = image.stat().st_blocks * 512
+        assert (done.old_size, done.size, done.delta_size) == (old, new, old - new)
+        assert done.delta_size >= 0
+        return done.delta_size
+
     def import_raw(self, file: Path, name: str) -> str:
         """Make a volume of a raw image and return its uuid."""
         volume = self.engine.import_volume(file, name, format="raw").uuid

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from snapengine import durable, errors, exporting
-from snapengine.driver import ExportFormat
+from snapengine.conversion import Format
 from snapengine.engine import Engine
 from tests import images, privileged, qemu
 from tests.command_line import START, CommandLine, environment
@@ -39,7 +39,7 @@ class Site:
         self.file = directory / "db.img"
 
     def export(
-        self, file: Path | None = None, format: ExportFormat | None = None, *, compress: bool = False,
+        self, file: Path | None = None, format: Format | None = None, *, compress: bool = False,
         force: bool = False,
     ) -> exporting.Exported:  # fmt: skip
         return self.engine.export_snapshot(self.snapshot, file or self.file, format, compress=compress, force=force)
@@ -197,7 +197,7 @@ def test_a_damaged_layer_is_refused_and_nothing_is_left(site: Site) -> None:
 @privileged.needs_root
 @pytest.mark.parametrize("format", ["qcow2", "raw"])
 def test_a_full_disk_is_seen_beforehand_and_in_the_middle(
-    site: Site, tmp_path: Path, format: ExportFormat, monkeypatch: pytest.MonkeyPatch
+    site: Site, tmp_path: Path, format: Format, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with privileged.small_disk(tmp_path / "small", 1024) as disk:
         with pytest.raises(errors.NoSpace, match="may be needed"):
@@ -269,7 +269,7 @@ def test_a_block_device_that_is_too_small_or_in_use_is_left_alone(site: Site, tm
 
 @privileged.needs_root
 @pytest.mark.parametrize("format", ["qcow2", "raw"])
-def test_on_one_file_system_with_reflinks_an_export_shares_extents(tmp_path: Path, format: ExportFormat) -> None:
+def test_on_one_file_system_with_reflinks_an_export_shares_extents(tmp_path: Path, format: Format) -> None:
     with privileged.xfs(tmp_path) as disk:
         site = Site(Oracle(Engine.init(disk / "storage")), disk)
         assert site.engine.storage.reflinks

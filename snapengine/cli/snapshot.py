@@ -12,7 +12,7 @@ from snapengine.cli import comparing, complete, forest, options, progress, remov
 
 if TYPE_CHECKING:
     import snapengine
-    from snapengine.driver import ExportFormat
+    from snapengine.conversion import Format
 
 _COLUMNS = ("name", "uuid", "volume_uuid", "size", "latest", "create_date")
 
@@ -196,7 +196,7 @@ def export(snapshot: str, file: str, fmt: str | None, compress: bool, force: boo
             engine.stream_snapshot(found, sys.stdout.buffer, progress=report)
             return
         made = engine.export_snapshot(
-            found, file, cast("ExportFormat | None", fmt), compress=compress, force=force, progress=report
+            found, file, cast("Format | None", fmt), compress=compress, force=force, progress=report
         )  # fmt: skip
     show.one(made)
 
@@ -210,3 +210,22 @@ def _require_stream(fmt: str | None, compress: bool) -> None:
         raise click.UsageError("the standard output takes raw only, uncompressed: pipe it through a compressor")
     if sys.stdout is None or sys.stdout.isatty():
         raise click.UsageError("an image is nothing for a terminal: redirect the standard output, or give a file")
+
+
+@snapshot.command()
+@options.snapshot
+def shrink(snapshot: str) -> None:
+    """
+    Give the file system back what a snapshot's image takes for zeros.
+
+    Its content stays, and that of all that stands on it. A copy without the zeros takes the image's place, so there
+    must be room for it; where nothing is gained, the image stays.
+
+    \b
+    snapengine snapshot shrink db/before-upgrade
+    """
+    engine = session.engine()
+    found = engine.find_snapshot(snapshot)
+    with progress.shown("shrinking", lambda: engine.get_snapshot(found).size) as report:
+        done = engine.shrink_snapshot(found, progress=report)
+    show.one(done)

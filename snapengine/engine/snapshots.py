@@ -4,16 +4,17 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from snapengine import delete, diff, errors, exporting, preview, sizes, snapshot, undo
+from snapengine import delete, diff, errors, exporting, preview, shrinking, sizes, snapshot, undo
 from snapengine.command import Progress
+from snapengine.conversion import Format
 from snapengine.cost import Direction
 from snapengine.delete import Deleted
 from snapengine.diff import Diff
-from snapengine.driver import ExportFormat
 from snapengine.engine.opened import Opened
 from snapengine.exporting import Exported
 from snapengine.inventory import Snapshot
 from snapengine.preview import Preview
+from snapengine.shrinking import Shrunk
 from snapengine.sizes import Sizes
 from snapengine.tree import DrawnTree
 
@@ -59,7 +60,7 @@ class Snapshots(Opened):
         return preview.revert(self._store, uuid, self.wait)
 
     def export_snapshot(
-        self, uuid: str, file: str | os.PathLike[str], format: ExportFormat | None = None, *, compress: bool = False,
+        self, uuid: str, file: str | os.PathLike[str], format: Format | None = None, *, compress: bool = False,
         force: bool = False, progress: Progress | None = None,
     ) -> Exported:  # fmt: skip
         """Write what the snapshot froze to a file (qcow2 by default) or a block device (raw); see exporting.export."""
@@ -100,3 +101,7 @@ class Snapshots(Opened):
     ) -> Diff:
         """Return where the snapshot second, or the volume if that is None, may differ from first. See diff.diff."""
         return diff.diff(self._store, first, second, exact, self.wait, progress)
+
+    def shrink_snapshot(self, uuid: str, *, progress: Progress | None = None) -> Shrunk:
+        """Give back what the snapshot's image takes for zeros; what it holds stays. See shrinking.shrink."""
+        return shrinking.shrink(self._store, uuid, self.wait, progress)

@@ -69,6 +69,8 @@ VERBS = {
     "restore, nothing to keep": Verb("clean", lambda o, t: o.restore(t.item)),
     "restore as a snapshot": Verb("plain", lambda o, t: o.restore_as_snapshot(t.item, "new")),
     "purge": Verb("clean", lambda o, t: o.purge()),
+    "shrink": Verb("zeros", lambda o, t: o.shrink(o.engine.find_snapshot("zeros"))),
+    "shrink, nothing to gain": Verb("plain", lambda o, t: o.shrink(t.first)),
     "update": Verb("plain", lambda o, t: o.engine.update_snapshot(t.second, name="new"), journaled=False),
     "set the depth limit": Verb("plain", lambda o, t: o.engine.set_depth_limit(7)),
     "create in a moved store": Verb("plain", lambda o, t: o.create(t.volume, "new"), moved=True, journaled=False),
@@ -102,6 +104,7 @@ STORES: dict[str, Callable[[Oracle, Things], object]] = {
     "two volumes": lambda o, t: _two_volumes(o, t),
     "two volumes at the limit": lambda o, t: _two_volumes_at_the_limit(o, t),
     "group reverted": lambda o, t: _group_reverted(o, t),
+    "zeros": lambda o, t: _zeros(o, t.volume),
 }
 
 
@@ -131,6 +134,14 @@ def _other(oracle: Oracle) -> str:
 
 def _group(oracle: Oracle) -> str:
     return oracle.engine.find_group("before")
+
+
+def _zeros(oracle: Oracle, volume: str) -> None:
+    """Have one more snapshot, "zeros", which could do with less room, and one on it."""
+    oracle.zero(volume, 0, 4 * CLUSTER)
+    oracle.create(volume, "zeros")
+    oracle.write(volume, 2 * CLUSTER)
+    oracle.create(volume, "upon zeros")
 
 
 def _bitmap(path: Path) -> None:
