@@ -154,10 +154,15 @@ class TrashItem(Struct, frozen=True, kw_only=True):
 
 
 class TrashRecord(TrashItem, frozen=True, kw_only=True):
-    """The file beside a trash item's image; generation and linked as for a snapshot."""
+    """
+    The file beside a trash item's image; generation and linked as for a snapshot.
+
+    moment is when it was made, in nanoseconds: reverts may follow each other within the second that createDate tells.
+    """
 
     schema_version: int
     generation: int
+    moment: int = 0
     linked: bool = False
 
 

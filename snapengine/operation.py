@@ -13,6 +13,7 @@ How recovery tells on which side of the rename a crash was stands in resume.py.
 """
 
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -50,7 +51,7 @@ def former(work: Held, old: Image) -> TrashRecord | None:
     """Return the trash item that will keep the active image old, None when that holds no cluster of its own."""
     if not tables.has_clusters(old.fd, old.layer.header, path=old.layer.path):
         return None
-    return plan.trash_item(work.place, work.volume, uuid.uuid4().hex, old.layer.allocated)
+    return plan.trash_item(work.place, work.volume, uuid.uuid4().hex, old.layer.allocated, time.time_ns())
 
 
 def tip(work: Held, target: SnapshotRecord | None) -> SnapshotRecord | None:

@@ -107,8 +107,8 @@ def revert(
     return draft.over_active(place, volume, layout.image(target.uuid), kept, made, reserved)
 
 
-def trash_item(place: Place, volume: VolumeRecord, item: str, size: int) -> TrashRecord:
-    """Return the record of the trash item that keeps volume's active image, size allocated bytes large."""
+def trash_item(place: Place, volume: VolumeRecord, item: str, size: int, moment: int) -> TrashRecord:
+    """Return the record of the trash item that keeps volume's active image, size allocated bytes large, from moment."""
     return TrashRecord(
         uuid=item,
         kind="ActiveImage",
@@ -118,6 +118,7 @@ def trash_item(place: Place, volume: VolumeRecord, item: str, size: int) -> Tras
         create_date=place.now,
         schema_version=inventory.SCHEMA_VERSION,
         generation=volume.generation + 1,
+        moment=moment,
     )
 
 

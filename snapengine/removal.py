@@ -74,12 +74,12 @@ def steps(family: Family, doomed: Set[str], purged: Set[str] = frozenset()) -> t
     return tuple(found)
 
 
-def _rank(family: Family, live: Set[str], uuid: str) -> tuple[int, tuple[int, int, str]]:
+def _rank(family: Family, live: Set[str], uuid: str) -> tuple[int, tuple[int, int, int, str]]:
     """Return what movers are sorted by: who keeps the tree's uuid comes last."""
     if uuid not in family.snapshots:
-        return 0, (0, 0, uuid)
-    seconds, distance, name = tree.age(family.snapshots[uuid])
-    return (2 if uuid in live else 1), (-seconds, -distance, name)
+        return 0, (0, 0, 0, uuid)
+    seconds, generation, distance, name = tree.age(family.snapshots[uuid])
+    return (2 if uuid in live else 1), (-seconds, -generation, -distance, name)
 
 
 def _run(parents: Parents, child: str, doomed: Set[str]) -> tuple[str, ...]:

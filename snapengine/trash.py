@@ -30,8 +30,13 @@ from snapengine.store import Store
 
 def list_all(opened: Store) -> tuple[TrashItem, ...]:
     """Return all trash items, oldest first; sizes are allocated bytes."""
-    items = [view(item) for contents in store.every(opened.root) for item in contents.trash.values()]
-    return tuple(sorted(items, key=lambda item: (units.parse_date(item.create_date), item.uuid)))
+    items = [item for contents in store.every(opened.root) for item in contents.trash.values()]
+    return tuple(view(item) for item in sorted(items, key=_age))
+
+
+def _age(record: TrashRecord) -> tuple[int, int, int, str]:
+    """Return what trash items are sorted by: oldest first, also within one second."""
+    return units.parse_date(record.create_date), record.moment, record.generation, record.uuid
 
 
 def view(record: TrashRecord) -> TrashItem:

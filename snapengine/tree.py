@@ -76,12 +76,16 @@ def _idle(tree: Tree, now: str) -> Tree:
     return msgspec.structs.replace(tree, current=False, last_op_date=now) if tree.current else tree
 
 
-def age(snapshot: Snapshot) -> tuple[int, int, str]:
-    """Return what snapshots are sorted by: oldest first, of those made within one second parents before children."""
-    return units.parse_date(snapshot.create_date), snapshot.distance, snapshot.name
+def age(snapshot: SnapshotRecord) -> tuple[int, int, int, str]:
+    """
+    Return what snapshots are sorted by: oldest first.
+
+    Of those that one volume got within one second the generation tells, and of those that came at once the distance.
+    """
+    return units.parse_date(snapshot.create_date), snapshot.generation, snapshot.distance, snapshot.name
 
 
-def children(snapshots: Iterable[Snapshot]) -> dict[str | None, list[str]]:
+def children(snapshots: Iterable[SnapshotRecord]) -> dict[str | None, list[str]]:
     """Return the children of each snapshot, and of None the origins, oldest first."""
     found: dict[str | None, list[str]] = {}
     for snapshot in sorted(snapshots, key=age):

@@ -318,8 +318,8 @@ def test_an_active_image_under_a_live_name_is_replaced_under_that_name() -> None
 
 
 def test_a_trash_item_is_of_the_volumes_next_generation() -> None:
-    made = plan.trash_item(PLACE, ONE_TREE, I, 65536)
+    made = plan.trash_item(PLACE, ONE_TREE, I, 65536, 1234)
     assert made == TrashRecord(
         uuid=I, kind="ActiveImage", volume_uuid=V, size=65536, create_date=NOW, snapshot_uuid=P, schema_version=1,
-        generation=8,
+        generation=8, moment=1234,
     )  # fmt: skip

@@ -124,6 +124,31 @@ def test_selecting_by_age_and_by_total_size(oracle: Oracle) -> None:
     assert oracle.engine.select_trash(down_to=0) == items
 
 
+def test_items_of_one_second_stand_in_the_order_in_which_they_came(oracle: Oracle) -> None:
+    snapshots = []
+    for name in ("a", "b"):
+        volume = oracle.volume(name)
+        snapshots.append(oracle.create(volume, "base"))
+    made = []
+    for count in range(8):
+        snapshot = snapshots[count % 2]
+        oracle.write(snapshot.volume_uuid)
+        made.append(oracle.revert(snapshot.uuid))
+
+    assert [item.uuid for item in oracle.engine.list_trash()] == made
+    total = sum(item.size for item in oracle.engine.list_trash())
+    assert [item.uuid for item in oracle.engine.select_trash(down_to=total - 1)] == made[:1]
+
+
+def test_snapshots_of_one_second_stand_in_the_order_in_which_they_came_across_trees(oracle: Oracle) -> None:
+    oracle.engine.set_depth_limit(2)
+    volume = oracle.volume()
+    made = [oracle.create(volume, name).uuid for name in "fedcba"]
+
+    assert [snapshot.uuid for snapshot in oracle.engine.list_snapshots(volume)] == made
+    assert [snapshot.uuid for snapshot in oracle.engine.list_snapshots()] == made
+
+
 def test_unknown_items_are_not_found(engine: Engine) -> None:
     unknown = "0" * 32
     for verb in (

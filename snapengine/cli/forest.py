@@ -8,7 +8,6 @@ is indented below it.
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from snapengine import units
 from snapengine.cli import text, wire
 
 if TYPE_CHECKING:
@@ -59,12 +58,8 @@ def _walk(tree: "DrawnTree", here: str) -> Iterator[Row]:
 
 def _onward(node: "Node", current: bool, straight: set[str]) -> "list[Node | None]":
     """Return what stands on node, the one that leads to the latest snapshot last; None is the volume."""
-    found = sorted(node.children, key=lambda child: (child.inventory.uuid in straight, _age(child)))
+    found = sorted(node.children, key=lambda child: child.inventory.uuid in straight)  # else oldest first, as they are
     return [*found, None] if current and node.inventory.latest else [*found]
-
-
-def _age(node: "Node") -> tuple[int, str]:
-    return units.parse_date(node.inventory.create_date), node.inventory.name
 
 
 def _to_latest(origin: "Node") -> set[str]:
