@@ -77,7 +77,7 @@ def _delete(
         left = [uuid for uuid in wanted if uuid in there and uuid in doomed]
         if not left or len(left) == len(wanted):
             raise
-        result |= {uuid: _failed(uuid, e) for uuid in left}
+        result |= {uuid: failure(uuid, e) for uuid in left}
     return result
 
 
@@ -108,6 +108,7 @@ def purged_with(contents: Contents, doomed: set[str]) -> set[str]:
     return {uuid for uuid, item in contents.trash.items() if item.snapshot_uuid in doomed}
 
 
-def _failed(uuid: str, e: errors.Error) -> Deleted:
+def failure(uuid: str, e: errors.Error) -> Deleted:
+    """Return the result of a snapshot that an error keeps from being deleted."""
     fault = Fault(code=e.code, description=e.description, details=str(e))
     return Deleted(snapshot_uuid=uuid, success=False, error=fault)

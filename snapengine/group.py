@@ -158,16 +158,17 @@ def ungroup(opened: Store, group: str, wait: float) -> None:
         records to their names, volume by volume; the group's  some are the old ones        finishes
         own is removed
 
-    Raises NotFound, Locked; then nothing changed.
+    Raises NotFound, Locked, Conflict where a volume of the group lies in the trash; then nothing changed.
     """
     with hold.volumes(opened, directories(opened, roster.read(opened.root, group)), "ungroup", wait) as held:
         record = roster.read(opened.root, group)
+        require_not_in_trash(opened, record)
         snapshots = {member.volume_uuid: present(opened, member) for member in record.members}
         made = [(w, _alone(w, there.snapshot)) for w in held if (there := snapshots[w.volume.uuid]) is not None]
         if made:
             _carry_out(opened, record, made)
         else:
-            remove(opened, group)
+            _remove(opened, group)
 
 
 def _alone(work: Held, snapshot: SnapshotRecord) -> Plan:
@@ -190,7 +191,25 @@ def _carry_out(opened: Store, record: GroupRecord, made: list[tuple[Held, Plan]]
         settle.finish(opened.root, entry, entry.members)
 
 
-def remove(opened: Store, group: str) -> None:
-    """Remove a group's record, durably."""
+def forget(opened: Store, group: str, wait: float) -> None:
+    """Remove the record of a group whose snapshots all are gone; of one that is gone itself, or has some, nothing."""
+    try:
+        record = roster.read(opened.root, group)
+    except errors.NotFound:
+        return
+    with hold.volumes(opened, directories(opened, record), "delete group", wait):
+        if not any(present(opened, member) for member in record.members):
+            _remove(opened, group)
+
+
+def require_not_in_trash(opened: Store, record: GroupRecord) -> None:
+    """Raise Conflict where a volume of a group lies in the trash: its snapshots would come back without the group."""
+    for member in record.members:
+        if any((opened.root / "trash").glob(f"acct-*/vol-{member.volume_uuid}")):
+            what = f"volume {member.volume_uuid} ({member.volume_name}) of group {record.uuid} lies in the trash"
+            raise errors.Conflict(what=f"{what}; recover or expunge it first")
+
+
+def _remove(opened: Store, group: str) -> None:
     durable.unlink(roster.path(opened.root, group))
     durable.sync_directory(opened.root / layout.GROUPS)

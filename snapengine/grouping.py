@@ -1,4 +1,4 @@
-"""Snapshot several volumes in one moment, and take them back together: all of them or none."""
+"""Snapshot several volumes in one moment, and take them back together, all or none; delete such snapshots."""
 
 import functools
 import uuid
@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from snapengine import (
     arguments,
+    delete,
     draft,
     durable,
     errors,
@@ -27,8 +28,11 @@ from snapengine import (
     volume,
 )
 from snapengine.command import Progress
+from snapengine.cost import Direction
+from snapengine.delete import Deleted
 from snapengine.draft import Plan
 from snapengine.hold import Held
+from snapengine.inventory import Volume
 from snapengine.move import Move
 from snapengine.roster import Group, GroupRecord, Member
 from snapengine.store import Store
@@ -99,6 +103,12 @@ def _chosen(opened: Store, request: Request, vm: str | None) -> list[Path]:
     return found
 
 
+def volumes_of(opened: Store, vm: str) -> tuple[Volume, ...]:
+    """Return the inventories of a VM's volumes, in the order of their numbers."""
+    found = _attached(opened, volume.vm_uuid(opened, arguments.name(vm)))
+    return tuple(volume.view(directory, records.read_volume(directory)) for directory in found)
+
+
 def _attached(opened: Store, vm: str) -> list[Path]:
     """Return the directories of a VM's volumes, in the order of their numbers."""
     found = [(v.device_id or 0, path) for path, v in store.volumes(opened.root) if v.vm_instance_uuid == vm]
@@ -159,6 +169,38 @@ def _reverting(work: Held, target: str, images: ExitStack) -> Move:
     record = records.read_snapshot(work.directory, target)
     snapshot.require_revertible(record)
     return snapshot.reverting(work, images.enter_context(hold.image(work)), record)
+
+
+def delete_all(
+    opened: Store, uuid: str, direction: Direction, wait: float, progress: Progress | None = None
+) -> tuple[Deleted, ...]:
+    """
+    Delete the snapshots of a group, each by itself as delete.delete does, and the group once all are gone.
+
+    What fails is told in the result of that snapshot, and the others go on; a second call goes on with what is left.
+    Where all fail the first error is raised, and nothing changed. Raises NotFound, and Conflict where a volume of the
+    group lies in the trash. A crash leaves the group with those of its snapshots that are left.
+    """
+    record = roster.read(opened.root, uuid)
+    group.require_not_in_trash(opened, record)
+    there = [m.volume_snapshot_uuid for m in record.members if group.present(opened, m) is not None]
+    every = [member.volume_snapshot_uuid for member in record.members]
+    found = {own: Deleted(snapshot_uuid=own, success=True) for own in every}
+    raised: list[errors.Error] = []
+    for done, own in enumerate(there):
+        try:
+            part = _part(progress, done, len(there))
+            (found[own],) = delete.delete(opened, (own,), False, direction, wait, part)
+        except errors.NotFound:
+            continue  # somebody else has just deleted it
+        except errors.Error as e:
+            raised.append(e)
+            found[own] = delete.failure(own, e)
+    if raised and len(raised) == len(there):
+        raise raised[0]
+    if all(result.success for result in found.values()):
+        group.forget(opened, uuid, wait)
+    return tuple(found.values())
 
 
 def _together(opened: Store, made: Plan, moves: Sequence[Move], images: ExitStack) -> None:

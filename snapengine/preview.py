@@ -110,6 +110,14 @@ def deletion(
     return _whole(found)
 
 
+def group_deletion(opened: Store, uuid: str, direction: Direction, wait: float) -> Preview:
+    """Return what a delete of a group's snapshots would do; the rest is as for deletion."""
+    record = roster.read(opened.root, uuid)
+    group.require_not_in_trash(opened, record)
+    there = [m.volume_snapshot_uuid for m in record.members if group.present(opened, m) is not None]
+    return deletion(opened, tuple(there), False, direction, wait)
+
+
 def undoing(opened: Store, volume: str, wait: float) -> Preview:
     """Return what an undo on the volume would do; the rest is as for deletion."""
     directory = store.find_volume(opened.root, volume)

@@ -112,6 +112,14 @@ class Oracle:
         for ref in refs:
             self.expected[ref.volume_uuid] = self.expected[ref.volume_snapshot_uuid]
 
+    def delete_group(self, group: str) -> list[bool]:
+        """Delete a group's snapshots; returns of each whether it went."""
+        results = self.engine.delete_group(group)
+        for result in results:
+            if result.success:
+                self.expected.pop(result.snapshot_uuid, None)
+        return [result.success for result in results]
+
     def purge(self) -> None:
         """Remove all trash for good."""
         for item in self.engine.purge_trash(self.engine.list_trash()):

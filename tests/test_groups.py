@@ -153,6 +153,82 @@ def test_what_keeps_a_group_from_being_reverted_to_is_told_before_and_then_nothi
     machine.oracle.check()
 
 
+def test_a_deleted_member_is_told_and_keeps_the_group_from_being_reverted_to(machine: Machine) -> None:
+    group = machine.group()
+    gone, stays = group.volume_snapshot_refs
+    machine.oracle.delete(gone.volume_snapshot_uuid)
+
+    shown = machine.engine.get_group(group.uuid)
+    assert [ref.snapshot_deleted for ref in shown.volume_snapshot_refs] == [True, False]
+    assert shown.volume_snapshot_refs[0].volume_snapshot_install_path is None
+    (told,) = machine.engine.groups_available((group.uuid,))
+    snapshot = f"snapshot {gone.volume_snapshot_uuid} ({gone.volume_snapshot_name})"
+    assert told.reason == f"{snapshot} of volume {machine.root} (system) was deleted"
+    with pytest.raises(errors.Conflict, match="was deleted; each snapshot that is left"):
+        machine.engine.revert_group(group.uuid)
+    machine.oracle.check()
+    assert machine.oracle.delete_group(group.uuid) == [True, True]
+    machine.oracle.check()
+
+
+def test_a_group_goes_with_the_last_of_its_snapshots(machine: Machine) -> None:
+    first, second = machine.group("first"), machine.group("second")
+
+    assert machine.oracle.delete_group(first.uuid) == [True, True]
+    machine.oracle.check()
+    assert machine.engine.list_groups() == (machine.engine.get_group(second.uuid),)
+    with pytest.raises(errors.NotFound):
+        machine.engine.delete_group(first.uuid)
+    machine.oracle.revert_group(second.uuid)
+    machine.oracle.check()
+
+
+def test_a_delete_goes_on_with_what_one_in_use_has_left(machine: Machine) -> None:
+    group = machine.group()
+    with qemu.running(machine.engine.volume_path(machine.data)):
+        with pytest.raises(errors.InUse):
+            machine.engine.preview_delete_group(group.uuid)
+        results = machine.engine.delete_group(group.uuid)
+
+    assert [(result.success, result.error and result.error.code) for result in results] == [
+        (True, None),
+        (False, "VOLUME.1000"),
+    ]
+    del machine.oracle.expected[results[0].snapshot_uuid]
+    machine.oracle.check()
+    assert len(machine.engine.list_groups()) == 1
+    assert machine.oracle.delete_group(group.uuid) == [True, True]
+    assert machine.engine.list_groups() == ()
+    machine.oracle.check()
+
+
+def test_where_nothing_can_be_deleted_that_is_an_error_and_nothing_is_changed(machine: Machine) -> None:
+    group = machine.oracle.create_group("one", machine.data)
+    with qemu.running(machine.engine.volume_path(machine.data)), pytest.raises(errors.InUse, match="qemu"):
+        machine.engine.delete_group(group.uuid)
+    machine.oracle.check()
+
+
+@pytest.mark.parametrize("verb", ["ungroup", "delete"])
+def test_a_group_with_a_volume_in_the_trash_stays(machine: Machine, verb: str) -> None:
+    """It would come back with snapshots that name a group which nobody knows."""
+    group = machine.group()
+    directory = machine.engine.volume_path(machine.data).parents[1]
+    trash = machine.engine.root / "trash" / directory.parent.name / directory.name
+    trash.parent.mkdir(parents=True)
+    directory.rename(trash)
+    verbs: dict[str, Callable[[str], object]] = {
+        "ungroup": machine.engine.ungroup,
+        "delete": machine.engine.delete_group,
+    }
+
+    with pytest.raises(errors.Conflict, match="lies in the trash; recover or expunge it first"):
+        verbs[verb](group.uuid)
+    assert "(files) was deleted" in machine.engine.groups_available((group.uuid,))[0].reason
+    trash.rename(directory)
+    machine.oracle.check()
+
+
 def test_a_group_without_a_vm_does_not_care_what_is_attached(machine: Machine) -> None:
     group = machine.oracle.create_group("pair", machine.root, machine.data)
     machine.engine.detach_volume(machine.data)
@@ -178,6 +254,7 @@ REFUSED: dict[str, Refused] = {
     "revert": (lambda m: m.engine.revert_group("f" * 32), errors.NotFound, "group list"),
     "update": (lambda m: m.engine.update_group("f" * 32, name="n"), errors.NotFound, "group list"),
     "ungroup": (lambda m: m.engine.ungroup("f" * 32), errors.NotFound, "group list"),
+    "delete": (lambda m: m.engine.delete_group("f" * 32), errors.NotFound, "group list"),
     "availability": (lambda m: m.engine.groups_available(("f" * 32,)), errors.NotFound, "group list"),
 }
 

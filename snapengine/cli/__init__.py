@@ -25,6 +25,7 @@ _MODULES = {
     "status": "storage",
     "volume": "volume",
     "snapshot": "snapshot",
+    "group": "group",
     "verify": "storage",
     "trash": "trash",
     "tag": "tag",

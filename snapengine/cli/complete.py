@@ -35,6 +35,11 @@ def objects(ctx: click.Context, param: click.Parameter, incomplete: str) -> "lis
     return _matching(ctx, incomplete, lambda engine: [*_volumes(engine), *_snapshots(engine, "/" in incomplete)])
 
 
+def groups(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+    """Complete the name or uuid of a group."""
+    return _matching(ctx, incomplete, lambda engine: [(g.uuid, g.name) for g in engine.list_groups()])
+
+
 def trash_items(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
     """Complete the uuid of a trash item."""
     return _matching(ctx, incomplete, lambda engine: [(item.uuid, "") for item in engine.list_trash()])

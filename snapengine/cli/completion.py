@@ -19,7 +19,7 @@ def completion(shell: str) -> None:
     Print what a shell needs to complete commands.
 
     It is a script; its last line says how to enable it. Nouns, verbs and options are completed, and the names and
-    uuids of volumes and snapshots.
+    uuids of volumes, snapshots and groups.
     """
     kind = shell_completion.get_completion_class(shell)
     assert kind is not None

@@ -49,7 +49,7 @@ def delete(snapshots: tuple[str, ...], with_descendants: bool, direction: str, y
     if dry_run:
         show.plan(preview)
         return
-    session.confirm(_question(preview), yes)
+    session.confirm(question(preview), yes)
     with progress.shown("merging", lambda: preview.bytes) as report:
         done = engine.delete_snapshots(found, descendants=with_descendants, direction=way, progress=report)
     show.results(done)
@@ -57,7 +57,8 @@ def delete(snapshots: tuple[str, ...], with_descendants: bool, direction: str, y
         raise click.exceptions.Exit(errors.Conflict.exit_code)
 
 
-def _question(preview: "Preview") -> str:
+def question(preview: "Preview") -> str:
+    """Return what will go and move, as a question says it."""
     gone = sum(step.verb == "delete" for step in preview.plan)
     purged = sum(step.verb == "purge" for step in preview.plan)
     what = f"{gone} snapshot{'s'[: gone != 1]}" + (f" and {purged} trash item{'s'[: purged != 1]}" if purged else "")
@@ -84,7 +85,7 @@ def undo(volume: str, yes: bool, dry_run: bool) -> None:
     if dry_run:
         show.plan(preview)
         return
-    session.confirm(_question(preview), yes)
+    session.confirm(question(preview), yes)
     with progress.shown("merging", lambda: preview.bytes) as report:
         engine.undo_snapshot(found, progress=report)
     show.one(engine.get_volume(found))

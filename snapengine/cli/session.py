@@ -37,6 +37,11 @@ def volume_names(opened: "snapengine.Engine") -> dict[str, str]:
     return {volume.uuid: volume.name for volume in opened.list_volumes()}
 
 
+def names(opened: "snapengine.Engine") -> dict[str, str]:
+    """Return the name of every volume and group by its uuid."""
+    return volume_names(opened) | {group.uuid: group.name for group in opened.list_groups()}
+
+
 def confirm(what: str, yes: bool) -> None:
     """
     Ask on the terminal whether to go ahead; what says in a sentence what will go.

@@ -61,7 +61,8 @@ def list_(volume: str | None) -> None:
     """List the snapshots of a volume, or all, oldest first."""
     engine = session.engine()
     found = engine.list_snapshots(None if volume is None else engine.find_volume(volume))
-    show.many(found, _COLUMNS, functools.partial(session.volume_names, engine))
+    grouped = ("group_uuid",) if any(snapshot.group_uuid for snapshot in found) else ()
+    show.many(found, _COLUMNS + grouped, functools.partial(session.names, engine))
 
 
 @snapshot.command("show")

@@ -13,10 +13,11 @@ _SIZES = {
     "freed_if_deleted",
 }  # fmt: skip
 _DATES = {"create_date", "last_op_date", "started"}
-_SHORT = {"volume_uuid", "snapshot_uuid"}
+_SHORT = {"volume_uuid", "snapshot_uuid", "group_uuid"}
 _LABELS = {
     "actual_size": "allocated",
     "create_date": "created",
+    "device_id": "device",
     "install_path": "path",
     "is_shareable": "shareable",
     "last_op_date": "changed",
@@ -25,7 +26,13 @@ _LABELS = {
     "primary_storage_uuid": "primary storage",
     "resource_type": "kind",
     "resource_uuid": "object",
+    "snapshot_count": "snapshots",
+    "snapshot_deleted": "deleted",
     "vm_instance_uuid": "vm",
+    "volume_name": "volume",
+    "volume_snapshot_name": "snapshot",
+    "volume_snapshot_uuid": "uuid",
+    "volume_type": "type",
 }
 
 

@@ -2,8 +2,11 @@
 
 from snapengine import errors, group, grouping, preview
 from snapengine.command import Progress
+from snapengine.cost import Direction
+from snapengine.delete import Deleted
 from snapengine.engine.opened import Opened
 from snapengine.group import Availability
+from snapengine.inventory import Volume
 from snapengine.preview import Preview
 from snapengine.roster import Group
 
@@ -18,6 +21,10 @@ class Groups(Opened):
     ) -> Group:  # fmt: skip
         """Freeze several volumes, or all that are attached to a VM, in one moment; see grouping.create."""
         return grouping.create(self._store, grouping.Request(name, volumes, vm, description), self.wait, progress)
+
+    def vm_volumes(self, vm: str) -> tuple[Volume, ...]:
+        """Return the volumes that are attached to a VM, by its name or uuid, in the order of their numbers."""
+        return grouping.volumes_of(self._store, vm)
 
     def list_groups(self) -> tuple[Group, ...]:
         """Return all groups, oldest first."""
@@ -50,3 +57,13 @@ class Groups(Opened):
     def preview_ungroup(self, uuid: str) -> Preview:
         """Return what ungroup would do; changes nothing."""
         return preview.ungroup(self._store, uuid)
+
+    def delete_group(
+        self, uuid: str, *, direction: Direction = "auto", progress: Progress | None = None
+    ) -> tuple[Deleted, ...]:
+        """Delete a group's snapshots, and the group once all are gone; one result for each. See grouping.delete_all."""
+        return grouping.delete_all(self._store, uuid, direction, self.wait, progress)
+
+    def preview_delete_group(self, uuid: str, *, direction: Direction = "auto") -> Preview:
+        """Return what delete_group would do, and refuse what it would refuse; changes nothing."""
+        return preview.group_deletion(self._store, uuid, direction, self.wait)

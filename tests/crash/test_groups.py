@@ -167,6 +167,28 @@ def test_a_verb_on_one_volume_waits_until_what_is_left_of_a_group_can_be_settled
     pair.oracle.check()
 
 
+def delete(root: Path, group: str) -> None:
+    Engine.open(root).delete_group(group)
+
+
+@pytest.mark.parametrize("point", [Point("rename", 1), Point("unlink", 1), Point("rename", 2), Point("unlink", 5)])
+def test_a_second_delete_goes_on_where_a_kill_has_cut_off_the_first(pair: Pair, point: Point) -> None:
+    oracle, root = pair.oracle, pair.oracle.engine.root
+    members = [ref.volume_snapshot_uuid for ref in oracle.engine.get_group(pair.group).volume_snapshot_refs]
+    assert strace.killed(partial(delete, root, pair.group), root, Kill(point, True), patience=4).said == ""
+
+    pair.recover()
+    there = {snapshot.uuid for snapshot in oracle.engine.list_snapshots()}
+    for uuid in members:
+        if uuid not in there:
+            del oracle.expected[uuid]
+    oracle.check()
+    assert oracle.delete_group(pair.group) == [True, True]
+    assert oracle.engine.list_snapshots() == ()
+    assert oracle.engine.list_groups() == ()
+    oracle.check()
+
+
 @pytest.mark.parametrize("verb", ["create a group", "create a group, one full", "revert to a group", "ungroup"])
 @pytest.mark.parametrize("nth", [1, 2, 3, 4])
 def test_a_recovery_that_is_killed_itself_is_made_good_by_the_next(bench: Bench, verb: str, nth: int) -> None:

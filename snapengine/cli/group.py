@@ -1,0 +1,197 @@
+"""snapengine group: snapshots of several volumes, made in one moment."""
+
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from snapengine import errors
+from snapengine.cli import complete, options, progress, removing, session, settings, show, text
+
+if TYPE_CHECKING:
+    import snapengine
+    from snapengine.cost import Direction
+    from snapengine.roster import Group
+
+_COLUMNS = ("name", "uuid", "snapshot_count", "vm_instance_uuid", "create_date")
+_MEMBERS = (
+    "volume_snapshot_name", "volume_snapshot_uuid", "volume_name", "volume_type", "device_id", "snapshot_deleted",
+)  # fmt: skip
+_AVAILABLE = ("uuid", "available", "reason")
+
+_group = click.argument(
+    "group",
+    help="The group: its uuid, the start of it, or its name.",
+    shell_complete=complete.groups,
+)
+
+
+@click.group(cls=settings.Noun)
+def group() -> None:
+    """Snapshot several volumes, or all of a VM, in one moment, and go back to that together."""
+
+
+@group.command()
+@click.argument("name", help="What to call it; each snapshot is called NAME-VOLUME.")
+@click.argument(
+    "volumes",
+    nargs=-1,
+    metavar="[VOLUME]...",
+    help="The volumes, unless --vm is given.",
+    shell_complete=complete.volumes,
+)
+@click.option("--vm", metavar="VM", help="The VM, by name or uuid, to snapshot all volumes of.")
+@options.description
+def create(name: str, volumes: tuple[str, ...], vm: str | None, description: str | None) -> None:
+    """
+    Freeze the present content of several volumes in one moment: of all or of none.
+
+    \b
+    snapengine group create before-upgrade --vm web-1
+    """
+    if (vm is None) == (not volumes):
+        raise click.UsageError("give either the volumes or --vm VM")
+    engine = session.engine()
+    found = tuple(engine.find_volume(volume) for volume in volumes)
+    with progress.shown("copying", lambda: _size(engine, found, vm)) as report:
+        made = engine.create_group(name, found, vm=vm, description=description, progress=report)
+    _show(made)
+
+
+def _size(engine: "snapengine.Engine", volumes: tuple[str, ...], vm: str | None) -> int:
+    """Return the bytes of the volumes, for the progress that is told where full snapshots are copied."""
+    found = [engine.get_volume(volume) for volume in volumes] if vm is None else engine.vm_volumes(vm)
+    return sum(volume.size for volume in found)
+
+
+@group.command("list")
+def list_() -> None:
+    """List all groups, oldest first."""
+    show.many(session.engine().list_groups(), _COLUMNS)
+
+
+@group.command("show")
+@_group
+def show_(group: str) -> None:
+    """Show all that is known of a group, and its members."""
+    engine = session.engine()
+    _show(engine.get_group(engine.find_group(group)))
+
+
+def _show(found: "Group") -> None:
+    if show.in_json():
+        show.one(found)
+    else:
+        show.line(text.fields(found, volume_snapshot_refs=None, snapshot_count=None))
+        show.many(found.volume_snapshot_refs, _MEMBERS)
+
+
+@group.command()
+@_group
+@options.new_name
+@options.description
+def update(group: str, name: str | None, description: str | None) -> None:
+    """
+    Change a group's name or description.
+
+    The names of its snapshots stay.
+    """
+    options.require(name, description)
+    engine = session.engine()
+    _show(engine.update_group(engine.find_group(group), name=name, description=description))
+
+
+@group.command()
+@_group
+@options.confirmed
+def revert(group: str, yes: bool, dry_run: bool) -> None:
+    """
+    Take all volumes of a group back to it, or none.
+
+    Their present images go to the trash, but for those to which nothing was written. Later snapshots stay. It is
+    refused where a member was deleted, where its volume was detached from the VM, and where another one was attached
+    since.
+
+    \b
+    snapengine group revert before-upgrade
+    """
+    engine = session.engine(recover=not dry_run)
+    found = engine.find_group(group)
+    preview = engine.preview_revert_group(found)
+    if dry_run:
+        show.plan(preview)
+        return
+    known = engine.get_group(found)
+    kept = sum(step.verb == "trash" for step in preview.plan)
+    goes = f"{known.snapshot_count} volume{'s'[: known.snapshot_count != 1]} go back to group '{known.name}'"
+    session.confirm(f"{goes}; the present images of {kept} of them go to the trash", yes)
+    engine.revert_group(found)
+    show.nothing()
+
+
+@group.command()
+@_group
+@click.option(
+    "--direction",
+    type=click.Choice(["auto", "pull", "commit"]),
+    default="auto",
+    show_default=True,
+    help="How layers are merged: pull moves a snapshot's data up, commit moves down what stands on it.",
+)
+@options.confirmed
+def delete(group: str, direction: str, yes: bool, dry_run: bool) -> None:
+    """
+    Delete all snapshots of a group, and the group.
+
+    What the volumes and other snapshots hold stays as it is. Where one can't be deleted, the others are, and the group
+    stays until it is run again.
+    """
+    engine = session.engine(recover=not dry_run)
+    found = engine.find_group(group)
+    way = cast("Direction", direction)
+    preview = engine.preview_delete_group(found, direction=way)
+    if dry_run:
+        show.plan(preview)
+        return
+    session.confirm(removing.question(preview), yes)
+    with progress.shown("merging", lambda: preview.bytes) as report:
+        done = engine.delete_group(found, direction=way, progress=report)
+    show.results(done)
+    if not all(result.success for result in done):
+        raise click.exceptions.Exit(errors.Conflict.exit_code)
+
+
+@group.command()
+@_group
+@options.confirmed
+def ungroup(group: str, yes: bool, dry_run: bool) -> None:
+    """
+    Forget a group.
+
+    Its snapshots stay, each by itself.
+    """
+    engine = session.engine(recover=not dry_run)
+    found = engine.find_group(group)
+    preview = engine.preview_ungroup(found)
+    if dry_run:
+        show.plan(preview)
+        return
+    name, count = engine.get_group(found).name, len(preview.plan)
+    session.confirm(f"group '{name}' will be forgotten; its {count} snapshot{'s'[: count != 1]} stay", yes)
+    engine.ungroup(found)
+    show.nothing()
+
+
+@group.command()
+@click.argument(
+    "groups",
+    nargs=-1,
+    required=True,
+    metavar="GROUP...",
+    help="The groups: uuids, starts of them, or names.",
+    shell_complete=complete.groups,
+)
+def availability(groups: tuple[str, ...]) -> None:
+    """Tell whether the volumes can be taken back to groups, and why not."""
+    engine = session.engine()
+    found = tuple(engine.find_group(group) for group in groups)
+    show.many(engine.groups_available(found), _AVAILABLE, key="results")
