@@ -205,7 +205,7 @@ def forget(opened: Store, group: str, wait: float) -> None:
 def require_not_in_trash(opened: Store, record: GroupRecord) -> None:
     """Raise Conflict where a volume of a group lies in the trash: its snapshots would come back without the group."""
     for member in record.members:
-        if any((opened.root / "trash").glob(f"acct-*/vol-{member.volume_uuid}")):
+        if any((opened.root / layout.TRASH).glob(f"acct-*/vol-{member.volume_uuid}")):
             what = f"volume {member.volume_uuid} ({member.volume_name}) of group {record.uuid} lies in the trash"
             raise errors.Conflict(what=f"{what}; recover or expunge it first")
 

@@ -239,6 +239,21 @@ def test_a_group_without_a_vm_does_not_care_what_is_attached(machine: Machine) -
     machine.oracle.check()
 
 
+def test_the_members_of_a_group_count_for_the_quota_and_go_together_or_not_at_all(oracle: Oracle) -> None:
+    engine = oracle.engine
+    engine.create_account("guest")
+    engine.set_quota("guest", 3)
+    volumes = [engine.create_volume(name, MIB, account="guest").uuid for name in "ab"]
+    oracle.expected |= dict.fromkeys(volumes, bytes(MIB))
+    oracle.create_group("first", *volumes)
+
+    with pytest.raises(errors.NoSpace, match="quota"):
+        engine.create_group("second", tuple(volumes))
+    oracle.check()
+    oracle.create_group("second", volumes[0])
+    oracle.check()
+
+
 Refused = tuple[Callable[[Machine], object], type[errors.Error], str]
 
 REFUSED: dict[str, Refused] = {

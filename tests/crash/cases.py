@@ -86,7 +86,7 @@ VERBS = {
         "two volumes at the limit", lambda o, t: o.create_group("new", t.volume, _other(o)), several=True
     ),
     "revert to a group": Verb("two volumes", lambda o, t: o.revert_group(_group(o)), several=True),
-    "revert to a group, nothing to keep": Verb("group reverted", lambda o, t: o.revert_group(_group(o)), several=True),
+    "revert to a group, nothing to keep": Verb("two volumes, clean", lambda o, t: o.revert_group(_group(o)), several=True),
     "ungroup": Verb("two volumes", lambda o, t: o.engine.ungroup(_group(o)), several=True),
     "update a group": Verb(
         "two volumes", lambda o, t: o.engine.update_group(_group(o), name="new"), journaled=False
@@ -103,7 +103,7 @@ STORES: dict[str, Callable[[Oracle, Things], object]] = {
     "plain on XFS": lambda o, t: None,
     "two volumes": lambda o, t: _two_volumes(o, t),
     "two volumes at the limit": lambda o, t: _two_volumes_at_the_limit(o, t),
-    "group reverted": lambda o, t: _group_reverted(o, t),
+    "two volumes, clean": lambda o, t: _two_volumes_clean(o, t),
     "zeros": lambda o, t: _zeros(o, t.volume),
 }
 
@@ -123,9 +123,10 @@ def _two_volumes_at_the_limit(oracle: Oracle, things: Things) -> None:
     oracle.engine.set_depth_limit(3)
 
 
-def _group_reverted(oracle: Oracle, things: Things) -> None:
+def _two_volumes_clean(oracle: Oracle, things: Things) -> None:
+    """Make another group of both, after which nothing is written."""
     _two_volumes(oracle, things)
-    oracle.revert_group(_group(oracle))
+    oracle.create_group("later", things.volume, _other(oracle))
 
 
 def _other(oracle: Oracle) -> str:
