@@ -24,15 +24,16 @@ _COMPRESSED, _ZERO = 1 << 62, 1
 _OFFSET = 0x00FFFFFFFFFFFE00  # bits 9-55 of an L1 or L2 entry
 _RESERVED_L1 = 0x7F000000000001FF
 _RESERVED = 0x3F000000000001FE  # of an L2 entry that is not compressed; bit 0 as well with extended L2 entries
-_NOT_ZERO = re.compile(rb"[^\0]")
+_ZEROS = re.compile(rb"\0*")  # ten times as fast as to search for what is none
 
 
 class Image(NamedTuple):
-    """An open image as its tables are read; length is that of the file in bytes, path is for errors only."""
+    """An open image as its tables are read; length is that of the file, cluster that of one, path for errors only."""
 
     fd: int
     header: Header
     length: int
+    cluster: int
     path: Path | str
 
     def refused(self, check: str, why: str) -> errors.Refused:
@@ -56,15 +57,6 @@ class Run(NamedTuple):
     compressed: bool
 
 
-class _Entries(NamedTuple):
-    """A run as an L2 table has it: its clusters from number on, the first of them, and bits as in Run."""
-
-    number: int
-    clusters: int
-    entry: int
-    bits: int
-
-
 class Stored(NamedTuple):
     """Where a compressed cluster's data lies in the file: its first byte, and how many it may have at most."""
 
@@ -74,7 +66,7 @@ class Stored(NamedTuple):
 
 def opened(fd: int, header: Header, path: Path | str = "") -> Image:
     """Return the image open at fd, whose header has passed the inspector."""
-    return Image(fd, header, os.fstat(fd).st_size, path)
+    return Image(fd, header, os.fstat(fd).st_size, header.cluster_size, path)
 
 
 def runs(image: Image) -> Iterator[Run]:
@@ -85,16 +77,23 @@ def runs(image: Image) -> Iterator[Run]:
     that have reserved bits, an L2 table that is used twice.
     """
     for base, data in _tables(image):
-        for found in _entries(image, data):
-            start = base + (found.number << image.header.cluster_bits)
-            if found.entry & _COMPRESSED:
-                _stored(image, found.entry)
-                yield Run(start, found.clusters, 0, 0, True)
-                continue
-            host = found.entry & _OFFSET
-            _check(image, found, host)
-            if host or found.bits >> SUBCLUSTERS:
-                yield Run(start, found.clusters, host, found.bits, False)
+        words = _words(data)
+        width = 2 if image.header.extended_l2 else 1
+        at = _next(data, 0, width)
+        while at + width <= len(words):
+            entry, start = words[at], base + at // width * image.cluster
+            if entry & _COMPRESSED:
+                end = at + width
+                _stored(image, entry)
+                yield Run(start, 1, 0, 0, True)
+            else:
+                end = _end(image, words, at, width)
+                bits = words[at + 1] if width == 2 else WHOLE << (SUBCLUSTERS if entry & _ZERO else 0)
+                run = Run(start, (end - at) // width, entry & _OFFSET, bits, False)
+                _check(image, run, entry)
+                if run.host or bits >> SUBCLUSTERS:
+                    yield run
+            at = end if end < len(words) and words[end] else _next(data, end, width)
 
 
 def stored(image: Image, offset: int) -> Stored:
@@ -137,7 +136,7 @@ def _l2_offset(image: Image, entry: int) -> int:
     offset = entry & _OFFSET
     if entry & _RESERVED_L1:
         raise image.refused("l1-entry", f"its L1 table has an entry with reserved bits, {entry:#x}")
-    if offset % image.header.cluster_size:
+    if offset % image.cluster:
         raise image.refused("l2-unaligned", f"its L2 table at {offset} is not aligned")
     if not 0 < offset < image.length:
         raise image.refused("l2-outside", f"its L2 table at {offset} lies outside the file; was it cut off?")
@@ -152,53 +151,36 @@ def _words(data: bytes) -> "array[int]":
     return words
 
 
-def _entries(image: Image, data: bytes) -> Iterator[_Entries]:
-    """Give the runs of entries of one L2 table that are not zero."""
-    words = _words(data)
-    extended = image.header.extended_l2
-    width = 2 if extended else 1
-    at = 0
-    while at + width <= len(words):
-        if not words[at]:
-            match = _NOT_ZERO.search(data, at * 8)
-            if match is None:
-                return
-            at = match.start() // (8 * width) * width
-            if at + width > len(words):
-                return
-        end = _end(image, words, at, width)
-        bits = words[at + 1] if extended else WHOLE << (SUBCLUSTERS if words[at] & _ZERO else 0)
-        yield _Entries(at // width, (end - at) // width, words[at], bits)
-        at = end
+def _next(data: bytes, at: int, width: int) -> int:
+    """Return the number of the first word, from at on, of an entry that is not zero; that of the last one if none."""
+    match = _ZEROS.match(data, at * 8)
+    end = match.end() if match else at * 8
+    return end // (8 * width) * width
 
 
 def _end(image: Image, words: "array[int]", at: int, width: int) -> int:
     """Return where the run of entries that begins at at ends: the same, each a cluster further in the file."""
-    entry = words[at]
-    end = at + width
-    if entry & _COMPRESSED:
-        return end
-    step = image.header.cluster_size if entry & _OFFSET else 0
-    last = len(words) - width
+    expected = words[at]
+    step = image.cluster if expected & _OFFSET else 0
+    end, last = at + width, len(words) - width
     if width == 1:
-        while end <= last and words[end] == (entry := entry + step):
+        while end <= last and words[end] == (expected := expected + step):
             end += 1
     else:
         bits = words[at + 1]
-        while end <= last and words[end] == (entry := entry + step) and words[end + 1] == bits:
+        while end <= last and words[end] == (expected := expected + step) and words[end + 1] == bits:
             end += 2
     return end
 
 
-def _check(image: Image, run: _Entries, host: int) -> None:
-    """Refuse a run, not compressed, that no QEMU writes."""
-    header = image.header
-    reserved = _RESERVED | (_ZERO if header.extended_l2 or header.version < 3 else 0)
-    if run.entry & reserved:
-        raise image.refused("l2-entry", f"an L2 table has an entry with reserved bits, {run.entry:#x}")
-    if host % header.cluster_size:
+def _check(image: Image, run: Run, entry: int) -> None:
+    """Refuse a run, not compressed, that no QEMU writes; entry is the first of its."""
+    header, host = image.header, run.host
+    if entry & _RESERVED or (entry & _ZERO and (header.version < 3 or header.extended_l2)):
+        raise image.refused("l2-entry", f"an L2 table has an entry with reserved bits, {entry:#x}")
+    if host % image.cluster:
         raise image.refused("cluster-unaligned", f"its cluster at {host} is not aligned")
-    if host and host + (run.clusters - 1) * header.cluster_size >= image.length:
+    if host and host + (run.clusters - 1) * image.cluster >= image.length:
         raise image.refused("cluster-outside", f"its clusters from {host} on lie outside the file; was it cut off?")
     if header.extended_l2 and run.bits & WHOLE & (run.bits >> SUBCLUSTERS if host else WHOLE):
         raise image.refused("l2-subclusters", f"an L2 table has impossible subclusters, {run.bits:#x}")

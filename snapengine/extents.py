@@ -1,7 +1,7 @@
 """Which ranges of a guest's disk a qcow2 image holds itself, and as what: read from its tables, see clusters.py."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -55,33 +55,35 @@ def read(fd: int, header: Header, *, path: Path | str = "") -> tuple[Extent, ...
 
 
 def _continues(before: Extent, extent: Extent) -> bool:
-    if before.kind != extent.kind or before.end != extent.start:
+    if before.start + before.length != extent.start or before.kind != extent.kind:
         return False
     return before.host is None or before.host + before.length == extent.host
 
 
 def _extents(image: clusters.Image) -> Iterator[Extent]:
     """Give the image's extents, each as long as one table and one pattern of subclusters lets it be."""
-    size = image.header.size
+    size, cluster = image.header.size, image.cluster
     for run in clusters.runs(image):
-        for extent in _of_run(run, image.header.cluster_size):
+        for extent in _of_run(run, cluster):
             if extent.start >= size:
                 return
-            yield extent if extent.end <= size else extent._replace(length=size - extent.start)
+            yield extent if extent.start + extent.length <= size else extent._replace(length=size - extent.start)
 
 
-def _of_run(run: Run, cluster: int) -> Iterator[Extent]:
-    if run.compressed:
-        yield Extent(run.start, run.clusters * cluster, "compressed", None)
-        return
-    pieces = _patterns(run.bits)
-    if len(pieces) == 1 and pieces[0][1] == SUBCLUSTERS:
-        kind = pieces[0][2]
-        yield Extent(run.start, run.clusters * cluster, kind, run.host if kind == "data" else None)
-        return
+def _of_run(run: Run, cluster: int) -> Sequence[Extent]:
+    """Return the extents of a run of clusters of so many bytes."""
+    length = run.clusters * cluster
+    if run.bits == clusters.WHOLE:
+        return (Extent(run.start, length, "data", run.host),)
+    if run.compressed or run.bits == clusters.WHOLE << SUBCLUSTERS:
+        return (Extent(run.start, length, "compressed" if run.compressed else "zero", None),)
+    return tuple(_of_subclusters(run, cluster))
+
+
+def _of_subclusters(run: Run, cluster: int) -> Iterator[Extent]:
     size = cluster // SUBCLUSTERS
     for offset in range(0, run.clusters * cluster, cluster):
-        for first, count, kind in pieces:
+        for first, count, kind in _patterns(run.bits):
             at = offset + first * size
             yield Extent(run.start + at, count * size, kind, run.host + at if kind == "data" else None)
 

@@ -78,10 +78,14 @@ def _piece(start: int, end: int, layer: int, extent: Extent) -> Piece:
 
 def view(layers: Sequence[Layer], end: int) -> View:
     """Return what layers make of [0, end); below is what none of them holds."""
-    found = pieces(layers, end)
-    data = spans.union((piece.start, piece.end) for piece in found if piece.kind != "zero")
-    zero = spans.union((piece.start, piece.end) for piece in found if piece.kind == "zero")
-    return View(data, zero, spans.minus([(0, end)] if end else [], spans.union(data, zero)))
+    if all(layer.size >= end and all(extent.kind != "zero" for extent in layer.extents) for layer in layers):
+        held = ((extent.start, extent.end) for layer in layers for extent in layer.extents)
+        data, zero = spans.intersection(spans.union(held), [(0, end)]), spans.union()
+    else:
+        found = pieces(layers, end)
+        data = spans.union((piece.start, piece.end) for piece in found if piece.kind != "zero")
+        zero = spans.union((piece.start, piece.end) for piece in found if piece.kind == "zero")
+    return View(data, zero, spans.minus([(0, end)], spans.union(data, zero)))
 
 
 def _numbered(layers: Sequence[Layer], end: int) -> Iterable[tuple[int, int, Extent]]:
