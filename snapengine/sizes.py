@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from snapengine import chain, layout, lock, maps, records, spans, store, tree
+from snapengine import chain, clones, layout, lock, maps, records, spans, store, tree
 from snapengine.extents import Extent
 from snapengine.inventory import Struct
 from snapengine.records import Contents
@@ -29,8 +29,9 @@ def of(opened: Store, snapshot: str, wait: float) -> Sizes:
     """
     Return the sizes of a snapshot; changes nothing, and reads headers and tables but no data.
 
-    Its volume may be in use by a VM: what that has written since its last flush may not count yet. Raises NotFound,
-    Locked when another operation works on the volume for longer than wait seconds, Refused and Corrupt.
+    One that has linked clones frees nothing, as it can't be deleted. Its volume may be in use by a VM: what that has
+    written since its last flush may not count yet. Raises NotFound, Locked when another operation works on the volume
+    for longer than wait seconds, Refused and Corrupt.
     """
     directory = store.find_snapshot(opened.root, snapshot)
     with lock.shared(directory.parent, "snapshot size", wait):
@@ -38,11 +39,12 @@ def of(opened: Store, snapshot: str, wait: float) -> Sizes:
         records.named_snapshot(directory, snapshot)
         layers = chain.read(directory, layout.image(snapshot))
         children = [chain.layer(path) for path in _children(contents, snapshot)]
+        protected = clones.of(opened.root, contents.volume.uuid, snapshot)
         return Sizes(
             size=layers[0].header.size,
             actual_size=layers[0].allocated,
             chain_size=sum(layer.allocated for layer in layers),
-            freed_if_deleted=freed(layers[0], children, shared=opened.record.reflinks),
+            freed_if_deleted=0 if protected else freed(layers[0], children, shared=opened.record.reflinks),
         )
 
 

@@ -1,11 +1,13 @@
 """What a snapshot takes, and what the disk gets back when it is deleted."""
 
+import json
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from snapengine import chain, errors, layout, sizes
+from snapengine import chain, clones, errors, layout, sizes
 from snapengine.engine import Engine
 from tests.command_line import CommandLine
 from tests.oracle import poke
@@ -127,6 +129,17 @@ def test_of_packed_clusters_a_share_of_the_bytes_is_kept(engine: Engine) -> None
 
     assert whole.freed_if_deleted == 0  # all that the file holds is taken for packed data
     assert half.freed_if_deleted == half.actual_size - half.actual_size * 4 // 8
+
+
+def test_a_snapshot_with_a_linked_clone_frees_nothing(engine: Engine, db: str) -> None:
+    first, second = (engine.create_snapshot(db, name).uuid for name in ("first", "second"))
+    clone = engine.create_volume("clone", SIZE).uuid
+    record = engine.volume_path(clone).with_suffix(".json")
+    base = "../../../../" + os.path.relpath(engine.snapshot_path(first), engine.root)
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"base": base}))
+
+    assert [clones.of(engine.root, db, uuid) != [] for uuid in (first, second)] == [True, False]
+    assert engine.snapshot_sizes(first).freed_if_deleted == 0 < engine.snapshot_sizes(second).freed_if_deleted
 
 
 def test_the_command_tells_sizes_and_show_tells_them_to_people_only(engine: Engine, db: str) -> None:
