@@ -10,13 +10,14 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from snapengine import errors, layout, units
 
+_BLOCK = 64 * units.KIB
 _ACL = "system.posix_acl_access"
 _ATTRIBUTES = {_ACL, "security.selinux"}
 
@@ -65,6 +66,25 @@ def fill(fd: int, data: bytes) -> None:
 def reserve(path: Path) -> None:
     """Make an empty file at path, which must be new, for a tool to write to; nobody else may read it yet."""
     _create(path, 0o600).close()
+
+
+def copy(source: int, target: Path, told: Callable[[int], None]) -> None:
+    """
+    Make target, a new file, hold what the open file source does; what is zeros takes no room in it. Synced.
+
+    Holes of source are not asked for: some file systems tell wrong ones. told is called with the bytes of each piece.
+    """
+    size = os.fstat(source).st_size
+    with _create(target, 0o644) as f:
+        for start in range(0, size, units.MIB):
+            piece = os.pread(source, units.MIB, start)
+            for at in range(0, len(piece), _BLOCK):
+                block = piece[at : at + _BLOCK]
+                if block.count(0) != len(block):
+                    os.pwrite(f.fileno(), block, start + at)
+            told(len(piece))
+        os.ftruncate(f.fileno(), size)
+        os.fsync(f.fileno())
 
 
 def remove_left_over(directory: Path) -> None:

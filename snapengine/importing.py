@@ -31,10 +31,11 @@ MAX_LAYERS = 512  # of a foreign chain; each is an open descriptor and a node of
 
 
 class Layer(NamedTuple):
-    """One image of a foreign chain, open as fd; stamp tells which file it is and when it was last changed."""
+    """One image of a foreign chain, open as fd, called file; stamp tells which one it is and when it was changed."""
 
     fd: int
     stamp: tuple[int, ...]
+    file: Path
 
     @property
     def path(self) -> Path:
@@ -74,9 +75,9 @@ def import_volume(
     """
     request = volume.checked(request)
     if move:
-        _check_movable(opened, file)
-    with _opened(file, fmt) as source:
-        size = arguments.size(_sound_size(source, file))
+        check_movable(opened, file)
+    with open_source(file, fmt) as source:
+        size = arguments.size(sound_size(source, file))
         duplicate.require_room(opened, source.paths, source.format)
 
         def fill(image: Path) -> None:
@@ -86,19 +87,19 @@ def import_volume(
 
         made = volume.appear(opened, request, "import volume", fill, size)
     if move:
-        _remove(file, source)
+        remove(source.layers[0])
     return made
 
 
-def _remove(file: Path, source: Source) -> None:
-    """Remove the source of a volume that is there now, if its name still means the file that was imported."""
-    if _stamp(os.lstat(file)) != source.layers[0].stamp:
-        raise errors.Conflict(what=f"the volume is there, but {file} is another file by now; it was left alone")
-    durable.unlink(file)
-    durable.sync_directory(file.parent)
+def remove(layer: Layer) -> None:
+    """Remove a source of a volume that is there now, if its name still means the file that was imported."""
+    if _stamp(os.lstat(layer.file)) != layer.stamp:
+        raise errors.Conflict(what=f"the volume is there, but {layer.file} is another file by now; it was left alone")
+    durable.unlink(layer.file)
+    durable.sync_directory(layer.file.parent)
 
 
-def _sound_size(source: Source, file: Path) -> int:
+def sound_size(source: Source, file: Path) -> int:
     """
     Return the size in bytes that a guest sees; Refused where qemu-img finds the image damaged.
 
@@ -119,7 +120,7 @@ def _sound_size(source: Source, file: Path) -> int:
     return size
 
 
-def _check_movable(opened: Store, file: Path) -> None:
+def check_movable(opened: Store, file: Path) -> None:
     """Refuse to move what can't be removed afterwards, and above all an image of the store itself."""
     if Path(os.path.realpath(file)).is_relative_to(opened.root):
         raise errors.Invalid(what=f"{file} lies in the primary storage; import it without --move")
@@ -128,7 +129,8 @@ def _check_movable(opened: Store, file: Path) -> None:
 
 
 @contextmanager
-def _opened(file: Path, fmt: Format | None) -> Iterator[Source]:
+def open_source(file: Path, fmt: Format | None) -> Iterator[Source]:
+    """Give file and all that it stands on, open and inspected; no VM can write to any of it during the block."""
     with ExitStack() as stack:
         top = _open(file, stack)
         found = fmt or _detect(top.fd, file)
@@ -148,7 +150,7 @@ def _open(file: Path, stack: ExitStack) -> Layer:
     stack.enter_context(imagelock.reading(fd, file))
     if time.time_ns() - os.fstat(fd).st_ctime_ns < _TICK * 10**9:
         time.sleep(_TICK)  # a change within the same tick of the file system's clock would leave no trace
-    return Layer(fd, _stamp(os.fstat(fd)))
+    return Layer(fd, _stamp(os.fstat(fd)), file)
 
 
 def _stamp(status: os.stat_result) -> tuple[int, ...]:

@@ -212,11 +212,21 @@ def _base(family: Family, lowest: str) -> str | None:
     return family.volume.base if family.snapshots[lowest].linked else None
 
 
-def new_volume(place: Place, volume: VolumeRecord) -> Plan:
+def adopted(place: Place, volume: VolumeRecord, parts: Sequence[Parts]) -> tuple[VolumeRecord, list[SnapshotRecord]]:
+    """Return the records of a new volume that stands on a line of snapshots, and of these; parts: the origin first."""
+    made: list[SnapshotRecord] = []
+    for each in parts:
+        record = _snapshot(place, volume, made[-1] if made else None, place.operation, each)
+        made.append(replace(record, latest=each is parts[-1], generation=volume.generation))
+    trees = tree.grown((), place.operation, made[-1].uuid, place.now) if made else ()
+    return replace(volume, trees=trees), made
+
+
+def new_volume(place: Place, volume: VolumeRecord, snapshots: Sequence[str] = ()) -> Plan:
     """Plan that a volume, prepared in a directory beside its own, appears by one rename of that directory."""
     target = f"vol-{volume.uuid}"
     rename = Rename(source=layout.new(target, place.operation), target=target)
-    entry = draft.entry(place, volume.uuid, commit=rename, reserved=(volume.uuid,))
+    entry = draft.entry(place, volume.uuid, commit=rename, reserved=(volume.uuid, *snapshots))
     return Plan(entry, {})
 
 

@@ -45,7 +45,12 @@ def latest(volume: VolumeRecord) -> str | None:
 
 def depth_limit(volume: VolumeRecord, default: int) -> int:
     """Return the limit in force for volume: its last depth tag, else default."""
-    for tag in reversed(volume.system_tags):
+    return depth_limit_by(volume.system_tags, default)
+
+
+def depth_limit_by(tags: tuple[str, ...], default: int) -> int:
+    """Return the limit in force for a volume with these system tags."""
+    for tag in reversed(tags):
         if tag.startswith(arguments.DEPTH_TAG):
             return arguments.depth(tag.removeprefix(arguments.DEPTH_TAG))
     return default

@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ from snapengine import (
     store,
 )
 from snapengine.draft import Place
-from snapengine.inventory import Struct, Volume, VolumeRecord, VolumeType
+from snapengine.inventory import SnapshotRecord, Struct, Volume, VolumeRecord, VolumeType
 from snapengine.store import Store
 
 
@@ -78,11 +78,14 @@ def create(opened: Store, request: Request, size: int) -> Volume:
     return appear(opened, checked(request), "create volume", lambda image: driver.create(image, size), size)
 
 
-def appear(opened: Store, request: Request, verb: str, fill: Callable[[Path], None], size: int) -> Volume:
+def appear(
+    opened: Store, request: Request, verb: str, fill: Callable[[Path], None], size: int, line: "Line | None" = None
+) -> Volume:
     """
     Make a volume whose active image fill makes at the path that it is called with; crash table as for create.
 
-    request is checked already; size is the virtual size in bytes.
+    request is checked already; size is the virtual size in bytes. line tells on which snapshots, whose images fill
+    makes beside it, the volume stands.
     """
     account = store.account(opened.root, request.account)
     new = request.uuid or uuid.uuid4().hex
@@ -95,11 +98,26 @@ def appear(opened: Store, request: Request, verb: str, fill: Callable[[Path], No
         durable.make_directory(inside)
         fill(inside / layout.image(new))
         durable.sync_file(inside / layout.image(new))
-        durable.prepare(inside / layout.record(new), inventory.encode(record))
+        own, below = line.records(place, record, inside) if line else (record, ())
+        for each in below:
+            durable.prepare(inside / layout.record(each.uuid), inventory.encode(each))
+        durable.prepare(inside / layout.record(new), inventory.encode(own))
         durable.sync_directory(inside)
 
-    operation.appear(opened, plan.new_volume(place, record), steps, request.uuid)
-    return view(directory / layout.SNAPSHOTS, record)
+    operation.appear(opened, plan.new_volume(place, record, line.uuids if line else ()), steps, request.uuid)
+    return show(opened, new)
+
+
+class Line(NamedTuple):
+    """
+    The snapshots that a new volume stands on, by their uuids.
+
+    records is called once their images are there, with the new volume's record as it would be without them and the
+    directory in which the images lie, and gives its record and theirs.
+    """
+
+    uuids: tuple[str, ...]
+    records: Callable[[Place, VolumeRecord, Path], tuple[VolumeRecord, Sequence[SnapshotRecord]]]
 
 
 def _record(

@@ -9,7 +9,7 @@ from snapengine.cost import Direction
 from snapengine.engine import Engine
 from snapengine.inventory import Snapshot, VolumeType
 from snapengine.roster import Group
-from tests import check
+from tests import check, images
 
 MIB = 2**20
 CLUSTER = 64 * 2**10
@@ -62,6 +62,17 @@ class Oracle:
         """Make a volume of a raw image and return its uuid."""
         volume = self.engine.import_volume(file, name, format="raw").uuid
         self.expected[volume] = file.read_bytes()
+        return volume
+
+    def import_chain(self, file: Path, name: str | None = None, *, move: bool = False) -> str:
+        """Make a volume and snapshots of a chain of qcow2 images, and return the volume's uuid."""
+        held, at = [images.read(file)], file
+        while (below := images.Images().facts(at).info.backing_filename) is not None:
+            at = at.parent / below
+            held.append(images.read(at))
+        volume = self.engine.import_chain(file, name, move=move).uuid
+        line = sorted(self.engine.list_snapshots(volume), key=lambda snapshot: -snapshot.distance)
+        self.expected.update(zip([volume, *(snapshot.uuid for snapshot in line)], held, strict=True))
         return volume
 
     def create(self, volume: str, name: str, *, uuid: str | None = None) -> Snapshot:

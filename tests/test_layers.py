@@ -15,6 +15,7 @@ LAYERS = (
     ("__main__",),
     ("cli",),
     ("engine",),
+    ("adopting",),
     ("exporting", "grouping", "importing", "preview"),
     ("accounts", "delete", "diff", "group", "recovery", "shrinking", "sizes", "snapshot", "status", "tag",
      "trash", "undo", "verify", "volume"),

@@ -63,24 +63,38 @@ def create(
     type=click.Choice(_FORMATS),
     help="The image's format. Default: what its first bytes say, else raw.",
 )
-@click.option("--move", is_flag=True, help="Remove FILE once the volume is there; what it stands on stays.")
+@click.option("--chain", is_flag=True, help="Make a snapshot of each image that FILE stands on; qcow2 only.")
+@click.option(
+    "--move", is_flag=True, help="Remove FILE once the volume is there; what it stands on goes with --chain only."
+)
 @options.uuid
 @options.description
 @options.tags
 def import_(
-    file: str, name: str | None, kind: str, account: str, fmt: str | None, move: bool, uuid: str | None,
+    file: str, name: str | None, kind: str, account: str, fmt: str | None, chain: bool, move: bool, uuid: str | None,
     description: str | None, tags: tuple[str, ...],
 ) -> None:  # fmt: skip
     """
     Make a volume of an image in any of six formats.
 
-    Its content is copied; FILE is left alone unless --move is given.
+    Its content is copied; FILE is left alone unless --move is given. With --chain FILE becomes the volume's active
+    image, and each image under it a snapshot, called as its file or as the inventory of ours beside it says.
 
     \b
     snapengine volume import debian.qcow2 --name web --type root
     """
+    if chain and fmt not in (None, "qcow2"):
+        raise click.UsageError("--chain takes qcow2 images only")
     engine = session.engine()
     with progress.shown("importing", functools.partial(_allocated, file)) as report:
+        if chain:
+            show.one(
+                engine.import_chain(
+                    file, name, _type(kind), account=account, uuid=uuid, description=description, tags=tags,
+                    move=move, progress=report,
+                )
+            )  # fmt: skip
+            return
         made = engine.import_volume(
             file, name, _type(kind), account=account, uuid=uuid, description=description, tags=tags,
             format=cast("Format | None", fmt), move=move, progress=report,

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from snapengine import errors, importing, volume
+from snapengine import adopting, errors, importing, volume
 from snapengine.command import Progress
 from snapengine.driver import Format
 from snapengine.engine.opened import Opened
@@ -31,6 +31,17 @@ class Volumes(Opened):
         path = Path(os.path.abspath(file))
         request = volume.Request(path.stem if name is None else name, type, account, uuid, description, tags)
         return importing.import_volume(self._store, path, request, format, move, progress)
+
+    def import_chain(
+        self, file: str | os.PathLike[str], name: str | None = None, type: VolumeType = "Data", *,
+        account: str = "admin", uuid: str | None = None, description: str | None = None, tags: tuple[str, ...] = (),
+        move: bool = False, progress: Progress | None = None,
+    ) -> Volume:  # fmt: skip
+        """Make a volume of a qcow2 image, and a snapshot of each image under it; see adopting.import_chain."""
+        path = Path(os.path.abspath(file))
+        called = adopting.name_of(path) if name is None else name
+        request = volume.Request(called, type, account, uuid, description, tags)
+        return adopting.import_chain(self._store, path, request, move, progress)
 
     def list_volumes(self) -> tuple[Volume, ...]:
         """Return all volumes, by name."""

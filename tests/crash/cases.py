@@ -11,7 +11,7 @@ from typing import NamedTuple
 from snapengine.engine import Engine
 from tests.crash import state
 from tests.crash.state import State
-from tests.oracle import CLUSTER, Oracle
+from tests.oracle import CLUSTER, Oracle, poke
 
 GIVEN = "0123456789ab4def8123456789abcdef"
 
@@ -65,6 +65,7 @@ VERBS = {
     "revert again": Verb("clean", lambda o, t: o.revert(t.second)),
     "create a volume": Verb("plain", lambda o, t: o.volume("another", type="Root", uuid=GIVEN)),
     "import": Verb("plain", lambda o, t: o.import_raw(t.raw, "another")),
+    "import a chain": Verb("plain", lambda o, t: o.import_chain(_chain(t.raw), "another")),
     "restore": Verb("plain", lambda o, t: o.restore(t.item)),
     "restore, nothing to keep": Verb("clean", lambda o, t: o.restore(t.item)),
     "restore as a snapshot": Verb("plain", lambda o, t: o.restore_as_snapshot(t.item, "new")),
@@ -135,6 +136,17 @@ def _other(oracle: Oracle) -> str:
 
 def _group(oracle: Oracle) -> str:
     return oracle.engine.find_group("before")
+
+
+def _chain(raw: Path) -> Path:
+    """Return the top of a chain of two images beside raw, made when it is first asked for."""
+    base, top = raw.with_suffix(".base.qcow2"), raw.with_suffix(".top.qcow2")
+    if not top.exists():
+        subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(base)], check=True)
+        over = ["-F", "qcow2", "-b", base.name]
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *over, str(top)], check=True)
+        poke(top, 7)
+    return top
 
 
 def _zeros(oracle: Oracle, volume: str) -> None:
