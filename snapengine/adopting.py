@@ -13,6 +13,7 @@ from snapengine import (
     chain,
     conversion,
     driver,
+    duplicate,
     durable,
     errors,
     importing,
@@ -23,6 +24,7 @@ from snapengine import (
     records,
     reflink,
     tree,
+    units,
     volume,
 )
 from snapengine.command import Progress
@@ -52,8 +54,8 @@ def import_chain(
 
     Each image is copied as it is, on a file system with reflinks without moving data, into a directory that appears as
     a whole. Only the copies are changed: their headers name each other by the names that we give, version 2 becomes 3,
-    leaked clusters are freed. Snapshots are called as their files, or as an inventory beside those says. With move the
-    sources are removed, the top first, when the volume is there and durable.
+    leaked clusters are freed; a raw base is converted. Snapshots are called as their files, or as an inventory beside
+    those says. With move the sources are removed, the top first, when the volume is there and durable.
 
         step                                                a crash after it leaves      recovery
         entry; directory `.vol-<uuid>.<op>.new`             a directory nobody knows     removes it
@@ -96,7 +98,7 @@ def name_of(file: Path) -> str:
 
 
 def _opened(file: Path) -> AbstractContextManager[Source]:
-    return importing.open_source(file, "qcow2")
+    return importing.open_source(file, "qcow2", raw_base=True)
 
 
 def _check_chain(opened: Store, request: volume.Request, source: Source) -> None:
@@ -106,11 +108,22 @@ def _check_chain(opened: Store, request: volume.Request, source: Source) -> None
     if depth > limit:
         what = f"the chain has {depth} images under its top, the depth limit is {limit}; raise that, or {_FLATTEN}"
         raise errors.NoSpace(what=what)
-    sizes = [(layer.file, qcow2.read_header(layer.fd, path=layer.file).size) for layer in source.layers]
+    sizes = [(layer.file, _size(layer, source)) for layer in source.layers]
     for (above, small), (below, large) in pairwise(sizes):
         if small < large:
             why = f"it has {small} bytes, less than the {large} of {below.name} under it; {_FLATTEN}"
             raise errors.Refused(path=above, why=why, check="smaller-child")
+
+
+def _is_raw(layer: Layer, source: Source) -> bool:
+    return source.raw_base and layer == source.layers[-1]
+
+
+def _size(layer: Layer, source: Source) -> int:
+    """Return the bytes that a guest sees of an image."""
+    if _is_raw(layer, source):
+        return units.round_up(os.fstat(layer.fd).st_size)
+    return qcow2.read_header(layer.fd, path=layer.file).size
 
 
 def _check_alone(source: Source) -> None:
@@ -163,7 +176,11 @@ def _fill(
             progress(min(done / total, 1.0))
 
     for copy in reversed(copies):
-        _take(copy, inside, _is_shared(opened, source), told)
+        if _is_raw(copy.layer, source):
+            duplicate.make(opened, [copy.layer.path], inside / layout.image(copy.uuid), "raw")
+            told(os.fstat(copy.layer.fd).st_size)
+        else:
+            _take(copy, inside, _is_shared(opened, source), told)
     if not all(layer.is_unchanged() for layer in source.layers):
         what = f"{source.layers[0].file}, or what it stands on, was written to meanwhile; nothing was taken over"
         raise errors.Busy(what=what)

@@ -48,10 +48,15 @@ class Layer(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A foreign image that is open and inspected: the format of its top image, and its layers, top first."""
+    """
+    A foreign image that is open and inspected: the format of its top image, and its layers, top first.
+
+    What lies under the top is qcow2, but for a raw base.
+    """
 
     format: Format
     layers: tuple[Layer, ...]
+    raw_base: bool = False
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -105,7 +110,7 @@ def sound_size(source: Source, file: Path) -> int:
 
     What a cut-off image has lost would be copied as zeros, and qemu-img would call that a success.
     """
-    top, *below = source.paths
+    top, *below = source.paths[:-1] if source.raw_base else source.paths
     try:
         size = driver.virtual_size(top, source.format)
         found = [driver.check(top, source.format), *map(driver.check, below)]
@@ -129,15 +134,19 @@ def check_movable(opened: Store, file: Path) -> None:
 
 
 @contextmanager
-def open_source(file: Path, fmt: Format | None) -> Iterator[Source]:
-    """Give file and all that it stands on, open and inspected; no VM can write to any of it during the block."""
+def open_source(file: Path, fmt: Format | None, *, raw_base: bool = False) -> Iterator[Source]:
+    """
+    Give file and all that it stands on, open and inspected; no VM can write to any of it during the block.
+
+    With raw_base a qcow2 image may stand on a raw one, where its header says so and that bears no image's magic.
+    """
     with ExitStack() as stack:
         top = _open(file, stack)
         found = fmt or _detect(top.fd, file)
-        layers = _chain(top, file, stack) if found == "qcow2" else [top]
+        layers = _chain(top, file, stack, raw_base) if found == "qcow2" else [top]
         if found not in ("qcow2", fmt if fmt == "raw" else None):
             foreign.inspect(top.fd, file, found)
-        yield Source(found, tuple(layers))
+        yield Source(found, tuple(layers), len(layers) > 1 and _stands_on_raw(layers[-2]))
 
 
 def _open(file: Path, stack: ExitStack) -> Layer:
@@ -169,11 +178,15 @@ def _detect(fd: int, file: Path) -> Format:
     raise errors.Refused(path=file, why=f"{found} images can't be imported; convert it to qcow2 first", check="format")
 
 
-def _chain(top: Layer, file: Path, stack: ExitStack) -> list[Layer]:
+def _stands_on_raw(layer: Layer) -> bool:
+    return qcow2.read_header(layer.fd, path=layer.file).backing_format == "raw"
+
+
+def _chain(top: Layer, file: Path, stack: ExitStack, raw_base: bool) -> list[Layer]:
     """Return a qcow2 image and all that it stands on, each inspected before the next is opened."""
     layers = [top]
     at = file
-    while (name := _backing(layers[-1].fd, at)) is not None:
+    while (name := _backing(layers[-1], raw_base)) is not None:
         above, at = at, at.with_name(name)
         if not os.path.lexists(at):
             raise errors.Refused(path=above, why=f"its backing file {at} is missing", check="backing-missing")
@@ -182,15 +195,23 @@ def _chain(top: Layer, file: Path, stack: ExitStack) -> list[Layer]:
             why = "its chain of backing files is too deep or runs in a circle"
             raise errors.Refused(path=at, why=why, check="chain-loop")
         layers.append(below)
+        if _stands_on_raw(layers[-2]):
+            foreign.inspect(below.fd, at, "raw")
+            break
     return layers
 
 
-def _backing(fd: int, path: Path) -> str | None:
+def _backing(layer: Layer, raw_base: bool) -> str | None:
     """Return the bare name of what an inspected image stands on; an absolute name may lead to its own directory."""
+    fd, path = layer.fd, layer.file
     name = qcow2.read_header(fd, path=path).backing_name
     inside = name is not None and os.path.isabs(name) and os.path.dirname(name) == str(path.parent)
     expected = Expected(
-        backing=name if inside else None, any_backing=not inside, allow_version_2=True, max_size=arguments.MAX_SIZE
+        backing=name if inside else None,
+        any_backing=not inside,
+        backing_format="raw" if raw_base and _stands_on_raw(layer) else "qcow2",
+        allow_version_2=True,
+        max_size=arguments.MAX_SIZE,
     )
     found = chain.opened(fd, path, expected).backing
     return os.path.basename(found) if found else None

@@ -101,6 +101,18 @@ def test_bitmaps_and_compressed_clusters_come_in_as_they_are(oracle: Oracle, tmp
     assert base.size < 500_000
 
 
+def test_a_raw_base_becomes_a_snapshot(oracle: Oracle, top: Path) -> None:
+    raw = b"raw!" * (MIB // 4) + b"odd"
+    top.with_name("base.img").write_bytes(raw)
+    _rebased(top.with_name("monday.qcow2"), "base.img", "raw")
+    held = [raw + bytes(509), images.read(top.with_name("monday.qcow2")), images.read(top)]
+    volume = oracle.engine.import_chain(top).uuid
+    found = oracle.engine.list_snapshots(volume)
+    assert [s.name for s in found] == ["base", "monday"]
+    oracle.expected.update(zip([*(s.uuid for s in found), volume], held, strict=True))
+    oracle.check()
+
+
 def test_an_absolute_name_into_the_same_directory_becomes_a_bare_one(oracle: Oracle, top: Path) -> None:
     _rebased(top, str(top.with_name("monday.qcow2")))
     oracle.import_chain(top)
@@ -186,7 +198,9 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "a protocol": (lambda top: _rebased(top, "nbd:x"), "protocol"),
     "a circle": (lambda top: _rebased(top.with_name("base.qcow2"), top.name), "circle"),
     "a damaged layer": (lambda top: _edit(top.with_name("monday.qcow2"), 0, b"gone"), "not a qcow2 image"),
-    "a raw base": (lambda top: _rebased(top.with_name("monday.qcow2"), "base.qcow2", "raw"), "is 'raw', not qcow2"),
+    "a raw base that looks like qcow2": (
+        lambda top: _rebased(top.with_name("monday.qcow2"), "base.qcow2", "raw"), "looks like qcow2, not raw",
+    ),
     "a link": (lambda top: _linked(top), "symbolic link"),
 }
 
