@@ -77,7 +77,8 @@ def _opened(stack: ExitStack, work: Held, record: SnapshotRecord) -> Image:
     fd = chain.open_layer(path)
     stack.callback(os.close, fd)
     stack.enter_context(imagelock.reading(fd, path))
-    parent = layout.image(record.parent_uuid) if record.parent_uuid else None
+    base = work.volume.base if record.linked else None
+    parent = layout.image(record.parent_uuid) if record.parent_uuid else base
     return Image(fd, chain.opened(fd, path, chain.expected(parent)))
 
 
