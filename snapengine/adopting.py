@@ -84,7 +84,7 @@ def import_chain(
             return plan.adopted(place, record, [_parts(opened, record, c, inside) for c in reversed(copies[1:])])
 
         line = volume.Line(tuple(copy.uuid for copy in copies[1:]), grown)
-        made = volume.appear(opened, request, "import chain", fill, size, line)
+        made = volume.appear(opened, request, "import chain", fill, size, line=line)
         if move:
             for layer in source.layers:
                 importing.remove(layer)

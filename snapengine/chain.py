@@ -1,14 +1,17 @@
 """
 What the qcow2 headers say: an image and what stands under it, each layer inspected before the next name is followed.
 
-All layers of a volume lie in its directory and name each other by bare names; nothing else is followed.
+All layers of a volume lie in its directory and name each other by bare names. Only a linked clone's lowest ones name
+the volume's base, which its record keeps: there the chain goes on in another volume's directory. Nothing else is
+followed.
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from snapengine import arguments, errors, inspector, layout
+from snapengine import arguments, errors, inspector, layout, records
 from snapengine.checks import Expected
 from snapengine.qcow2 import Header
 
@@ -31,7 +34,7 @@ class Layer(NamedTuple):
 
     @property
     def backing(self) -> str | None:
-        """Return the bare name of the image under this one."""
+        """Return the name of the image under this one: a bare one, or that of its volume's base."""
         return self.header.backing_name
 
 
@@ -53,10 +56,36 @@ def open_layer(path: Path) -> int:
 
 
 def opened(fd: int, path: Path, expected: Expected | None = None) -> Layer:
-    """Return the inspected image that is open as fd; by default it may stand on any bare name."""
-    header = inspector.inspect(fd, path, expected or Expected(any_backing=True, max_size=arguments.MAX_SIZE))
+    """Return the inspected image that is open as fd; by default it may stand on any bare name, or its volume's base."""
+    header = inspector.inspect(fd, path, expected or _own(base(path.parent)))
     stat = os.fstat(fd)
     return Layer(path, header, stat.st_ino, stat.st_mtime_ns, stat.st_blocks * 512)
+
+
+def base(directory: Path) -> str | None:
+    """Return the name of the base of the volume in directory as its record says, None without base or record."""
+    with suppress(errors.NotFound, errors.Corrupt):
+        return records.stored_volume(directory).base
+    return None
+
+
+def under(directory: Path, name: str) -> Path:
+    """Return the path of the image that one in directory calls name; Corrupt where that leads out of the store."""
+    if layout.is_bare(name):
+        return directory / name
+    path = directory.parents[3] / layout.below_root(name)
+    if os.path.realpath(path.parent) != str(path.parent):
+        raise errors.Corrupt(what=f"{path.parent} leads over a symbolic link; a store's directories must be real ones")
+    return path
+
+
+def bases(directory: Path) -> list[Path]:
+    """Return the directories of the volumes that the one in directory stands on: its base's, that one's base's."""
+    found: list[Path] = []
+    while (name := base(directory)) is not None and directory not in found[:-1]:
+        directory = under(directory, name).parent
+        found.append(directory)
+    return found
 
 
 def is_unchanged(before: Layer) -> bool:
@@ -70,20 +99,31 @@ def expected(backing: str | None) -> Expected:
     return Expected(backing=backing, max_size=arguments.MAX_SIZE)
 
 
-def read(directory: Path, name: str) -> tuple[Layer, ...]:
+def read(directory: Path, name: str, *, across: bool = True) -> tuple[Layer, ...]:
     """
     Return the chain of the image called name in directory, top first, by its headers alone.
 
+    It goes on across the volume's base, unless across is False; who reads there holds the locks of those volumes too.
     Raises Refused for a bad layer, Corrupt for a missing one or a circle.
     """
     layers: list[Layer] = []
     seen: set[int] = set()
-    at: str | None = name
-    while at is not None:
-        found = layer(directory / at)
+    own = _own(base(directory))
+    at = directory / name
+    while True:
+        if at.parent != directory:
+            directory, own = at.parent, _own(base(at.parent))
+        found = layer(at, own)
         if found.inode in seen or len(layers) >= MAX_DEPTH:
             raise errors.Refused(path=found.path, why="its chain of backing files runs in a circle", check="chain-loop")
         seen.add(found.inode)
         layers.append(found)
-        at = found.backing
+        if found.backing is None or not (across or layout.is_bare(found.backing)):
+            break
+        at = under(directory, found.backing)
     return tuple(layers)
+
+
+def _own(base: str | None) -> Expected:
+    """Return what an image may be of a volume that has this base."""
+    return Expected(backing=base, any_backing=True, max_size=arguments.MAX_SIZE)

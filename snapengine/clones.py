@@ -1,25 +1,27 @@
 """The linked clones of a volume or snapshot: volumes whose base is one of its images, deleted ones among them."""
 
+import itertools
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import chain
 from pathlib import Path
 
-from snapengine import errors, inspector, layout, qcow2, records, store
+from snapengine import chain, errors, inspector, layout, qcow2, records, store
 from snapengine.inventory import VolumeRecord
+from snapengine.records import Contents
 
 
 def of(root: Path, volume_uuid: str, snapshot_uuid: str | None = None) -> list[VolumeRecord]:
     """
     Return the linked clones that stand on the volume's snapshots, or on one of them, as the volumes' records say.
 
-    A deleted clone counts until it is expunged. The caller holds the volume's lock, under which clones are made. Where
+    A deleted clone counts until it is expunged, a flattened one until its last image on the base is gone: its snapshots
+    and trash items may be. The caller holds the volume's lock, under which clones are made. Where
     a record can't be read the headers of its images are asked, and Corrupt raised if one of them stands there too:
     a damaged record never takes a clone's base away from it.
     """
     found = []
-    for directory in chain(store.directories(root), store.deleted_directories(root)):
+    for directory in itertools.chain(store.directories(root), store.deleted_directories(root)):
         try:
             record = records.read_volume(directory)
         except errors.NotFound:
@@ -28,7 +30,8 @@ def of(root: Path, volume_uuid: str, snapshot_uuid: str | None = None) -> list[V
             if any(_is_within(base, volume_uuid, snapshot_uuid) for base in _bases(directory)):
                 raise errors.Corrupt(what=f"{e.what}, and it stands on volume {volume_uuid}; restore it first") from e
             continue
-        if record.base is not None and _is_within(record.base, volume_uuid, snapshot_uuid):
+        is_within = record.base is not None and _is_within(record.base, volume_uuid, snapshot_uuid)
+        if is_within and _may_be_linked(directory):
             found.append(record)
     return sorted(found, key=lambda record: (record.name, record.uuid))
 
@@ -36,6 +39,32 @@ def of(root: Path, volume_uuid: str, snapshot_uuid: str | None = None) -> list[V
 def told(found: list[VolumeRecord]) -> str:
     """Return linked clones for people: their names, and which of them are deleted."""
     return ", ".join(f"{r.name} ({r.uuid}{', deleted' if r.status == 'Deleted' else ''})" for r in found)
+
+
+def fault(contents: Contents) -> tuple[Path, str] | None:
+    """Return where the base of a linked clone is missing, and what is wrong; None if all is well, or it has none."""
+    if contents.volume.base is None or not is_linked(contents):
+        return None
+    try:
+        path = chain.under(contents.directory, contents.volume.base)
+    except errors.Corrupt as e:
+        return contents.directory, str(e)
+    return None if os.path.lexists(path) else (path, "the base of the linked clone is missing")
+
+
+def _may_be_linked(directory: Path) -> bool:
+    """Tell whether an image of a volume may stand on its base: where records can't be read, one may."""
+    try:
+        return is_linked(records.contents(directory))
+    except errors.Corrupt:
+        return True
+
+
+def is_linked(contents: Contents) -> bool:
+    """Tell whether any image of a volume still stands on its base."""
+    if contents.volume.linked or any(record.linked for record in contents.snapshots.values()):
+        return True
+    return any(item.linked for item in contents.trash.values())
 
 
 def _is_within(base: str, volume_uuid: str, snapshot_uuid: str | None) -> bool:

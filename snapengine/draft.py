@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from snapengine import inventory, journal, layout
-from snapengine.inventory import Struct, VolumeRecord
+from snapengine.inventory import Struct, TrashRecord, VolumeRecord
 from snapengine.journal import Entry, Rename
 from snapengine.roster import GroupRecord
 
@@ -44,10 +44,10 @@ def following(place: Place, volume: VolumeRecord, **changes: object) -> VolumeRe
 
 
 def over_active(
-    place: Place, volume: VolumeRecord, backing: str, records: Sequence[tuple[str, Struct]], made: tuple[str, ...],
-    reserved: tuple[str, ...],
+    place: Place, volume: VolumeRecord, backing: str | None, records: Sequence[tuple[str, Struct]],
+    made: tuple[str, ...], reserved: tuple[str, ...],
 ) -> Plan:  # fmt: skip
-    """Return the plan whose commit is the rename of a new overlay on backing over the active image."""
+    """Return the plan whose commit is the rename of a new image on backing, or on nothing, over the active image."""
     active = layout.active_name(volume)
     rename = Rename(source=layout.new(active, place.operation), target=active)
     return plan(place, volume, rename, backing, records, made, reserved=reserved)
@@ -104,3 +104,17 @@ def together(place: Place, members: Sequence[Entry], record: GroupRecord | None,
         ),
         {new: record} if record else {},
     )
+
+
+def broken(volume: VolumeRecord, bitmaps: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the broken bitmaps of volume after those called bitmaps have ended too."""
+    return tuple(dict.fromkeys((*volume.broken_bitmaps, *bitmaps)))
+
+
+def kept(
+    records: list[tuple[str, Struct]], item: TrashRecord | None
+) -> tuple[list[tuple[str, Struct]], tuple[str, ...]]:
+    """Return the records with the one of the trash item first, and the names that are made for it."""
+    if item is None:
+        return records, ()
+    return [(layout.trash_record(item.uuid), item), *records], (layout.trash_image(item.uuid),)

@@ -55,22 +55,47 @@ class Image(NamedTuple):
 
 
 @contextmanager
-def volume(opened: Store, directory: Path, verb: str, wait: float) -> Iterator[Held]:
+def volume(opened: Store, directory: Path, verb: str, wait: float, *, below: bool = False) -> Iterator[Held]:
     """
     Hold the lock of the volume in directory for the block, with what a crash left there put right.
 
-    Raises Locked when another operation has it for longer than wait seconds, NotFound when the volume went.
+    With below the volumes that it stands on are held too, as reading() does. Raises Locked when another operation has
+    one of them for longer than wait seconds, NotFound when the volume went.
     """
-    with volumes(opened, (directory,), verb, wait) as (work,):
+    with volumes(opened, (directory,), verb, wait, below=below) as (work,):
         yield work
 
 
 @contextmanager
-def volumes(opened: Store, directories: Sequence[Path], verb: str, wait: float) -> Iterator[tuple[Held, ...]]:
+def volumes(
+    opened: Store, directories: Sequence[Path], verb: str, wait: float, *, below: bool = False
+) -> Iterator[tuple[Held, ...]]:
     """Hold several volumes, each as volume() does; their locks are taken in the order of their uuids."""
     with ExitStack() as stack:
-        stack.enter_context(_locked(opened.root, directories, verb, wait))
+        bases = [base for directory in directories for base in chain.bases(directory)] if below else []
+        stack.enter_context(_locked(opened.root, directories, verb, wait, _settled_below(opened, bases, verb, wait)))
         yield tuple(_held(opened, directory, verb) for directory in directories)
+
+
+@contextmanager
+def reading(opened: Store, directory: Path, verb: str, wait: float) -> Iterator[None]:
+    """
+    Hold the locks of the volume in directory, and of those that it stands on, together with others that only read.
+
+    What a crash left of them is put right first. Raises Locked and NotFound as volume() does.
+    """
+    found = _settled_below(opened, [directory, *chain.bases(directory)], verb, wait)
+    with _locked(opened.root, (), verb, wait, found):
+        yield
+
+
+def _settled_below(opened: Store, directories: Sequence[Path], verb: str, wait: float) -> list[Path]:
+    """Return directories after what a crash left there was put right, which needs their locks for a moment."""
+    for directory in directories:
+        if any(directory in settle.directories(opened.root, entry) for entry in journal.entries(opened.root)):
+            with volume(opened, directory, verb, wait):
+                pass
+    return list(directories)
 
 
 def _held(opened: Store, directory: Path, verb: str) -> Held:
@@ -93,9 +118,10 @@ def _present(directory: Path) -> Iterator[None]:
         raise errors.NotFound(kind="volume", name=name, hint="it was removed meanwhile") from e
 
 
-def _locked(root: Path, directories: Sequence[Path], verb: str, wait: float) -> ExitStack:
+def _locked(root: Path, directories: Sequence[Path], verb: str, wait: float, reading: Sequence[Path]) -> ExitStack:
     """
-    Return what holds the locks of the volumes in directories, after all that dead operations left of them was settled.
+    Return what holds the locks of the volumes in directories, after all that dead operations left of them was settled,
+    and, shared, those of the volumes in reading.
 
     An operation on several volumes may need the lock of one that is not ours, and we never wait for a lock while we
     hold others out of order: ours are given back then, and taken again a moment later.
@@ -103,9 +129,10 @@ def _locked(root: Path, directories: Sequence[Path], verb: str, wait: float) -> 
     deadline = time.monotonic() + wait
     while True:
         with ExitStack() as stack:
-            for directory in sorted(directories, key=lambda directory: directory.parent.name):
+            for directory in sorted({*directories, *reading}, key=lambda directory: directory.parent.name):
+                take = lock.exclusive if directory in directories else lock.shared
                 with _present(directory):
-                    stack.enter_context(lock.exclusive(directory.parent, verb, wait))
+                    stack.enter_context(take(directory.parent, verb, wait))
             try:
                 _settle(root, directories)
                 return stack.pop_all()
@@ -122,8 +149,7 @@ def _tidy(directory: Path, record: VolumeRecord) -> None:
     Where they do not, an operation's entry was lost, and what it prepared may be all that describes a snapshot.
     """
     if any(map(layout.is_new, os.listdir(directory))):
-        latest = tree.latest(record)
-        chain.layer(directory / layout.active_name(record), chain.expected(layout.image(latest) if latest else None))
+        chain.layer(directory / layout.active_name(record), chain.expected(tree.backing(record, record)))
         durable.remove_left_over(directory)
 
 
@@ -154,7 +180,7 @@ def image(work: Held) -> Iterator[Image]:
     records say, Corrupt for a missing one, Conflict when the volume is not Ready.
     """
     _check_ready(work.volume)
-    with kept(work, work.active, tree.latest(work.volume)) as held:
+    with kept(work, work.active, work.volume) as held:
         if os.fstat(held.fd).st_nlink != 1:
             what = f"{work.active} has another name elsewhere, and what is written to one shows in both; copy it first"
             raise errors.Conflict(what=what)
@@ -162,9 +188,9 @@ def image(work: Held) -> Iterator[Image]:
 
 
 @contextmanager
-def kept(work: Held, path: Path, base: str | None) -> Iterator[Image]:
-    """Keep every VM out of the image at path, which must stand on the snapshot base; errors as for image()."""
-    expected = chain.expected(layout.image(base) if base else None)
+def kept(work: Held, path: Path, record: tree.Standing) -> Iterator[Image]:
+    """Keep every VM out of the image at path, which must stand on what its record says; errors as for image()."""
+    expected = chain.expected(tree.backing(work.volume, record))
     with ExitStack() as stack:
         try:
             fd = stack.enter_context(imagelock.held(path, work.volume.uuid))

@@ -21,6 +21,7 @@ _DATE = rf"^{_MONTH_AND_DAY}, [1-9]\d{{3}} ([1-9]|1[0-2]):[0-5]\d:[0-5]\d [AP]M\
 Date = Annotated[str, msgspec.Meta(pattern=_DATE)]  # the contract's form; see units
 VolumeType = Literal["Root", "Data"]
 State = Literal["Enabled", "Disabled"]
+Setting = Literal["on", "off", "auto"]
 Status = Literal["Creating", "Ready", "Deleting", "Deleted"]
 
 
@@ -170,7 +171,8 @@ class PrimaryStorage(Struct, frozen=True, kw_only=True):
     """
     The store's own record; root is where it was last used (DESIGN, section 2: a moved store).
 
-    reflinks tells whether files may share extents here, as found when the store was made or moved, or as it was set.
+    reflinks tells whether files may share extents here, as found when the store was made or moved, unless
+    reflinks_setting forbids it.
     """
 
     uuid: str
@@ -180,6 +182,7 @@ class PrimaryStorage(Struct, frozen=True, kw_only=True):
     create_date: Date
     max_incremental_snapshot_num: int = 64
     reflinks: bool = False
+    reflinks_setting: Setting = "auto"
 
 
 class Account(Struct, frozen=True, kw_only=True):

@@ -80,6 +80,26 @@ def record(uuid: str) -> str:
     return f"{uuid}.json"
 
 
+def base(directory: str, snapshot: str) -> str:
+    """
+    Return the name by which the images of another volume stand on a snapshot: up to the root and down to directory.
+
+    directory is that of the snapshot's volume, relative to the root. All volumes, deleted ones too, lie equally deep.
+    """
+    return f"../../../../{directory}/{image(snapshot)}"
+
+
+def below_root(base: str) -> str:
+    """
+    Return the path, relative to the root, of what base() named; Corrupt for any other name.
+
+    A record is never trusted with a path.
+    """
+    if base_of(base) is None:
+        raise errors.Corrupt(what=f"a record names the base {base[:200]!r}, which is no snapshot of a volume")
+    return base.removeprefix("../../../../")
+
+
 def trash_image(item: str) -> str:
     """Return the bare name of a trash item's image."""
     return f"{item}.trash.qcow2"

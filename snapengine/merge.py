@@ -175,7 +175,8 @@ def prove(directory: Path, pulled: str, run: tuple[str, ...]) -> None:
     """
     child = chain.layer(directory / pulled)
     layers = tuple(chain.layer(directory / name) for name in run)
-    below = chain.read(directory, child.backing) if child.backing else ()
+    under = chain.under(directory, child.backing) if child.backing else None
+    below = chain.read(under.parent, under.name) if under else ()
     check(child.path)
     if not _reads_same((*layers, *below), (child, *below), _unhidden(layers, child)):
         _put_back(child, run[0])

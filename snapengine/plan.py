@@ -45,9 +45,10 @@ def create_snapshot(
     """
     full = is_full(parent, limit)
     above = None if parent is None or full else parent
-    record = _snapshot(place, volume, above, above.tree_uuid if above else place.operation, parts)
+    linked = volume.linked and not full
+    record = _snapshot(place, volume, above, above.tree_uuid if above else place.operation, linked, parts)
     trees = tree.grown(volume.trees, record.tree_uuid, record.uuid, place.now)
-    changed = draft.following(place, volume, trees=trees, size=parts.size)
+    changed = draft.following(place, volume, trees=trees, size=parts.size, linked=False)
     old_parent = [(layout.record(parent.uuid), replace(parent, latest=False))] if parent and not full else []
     records = [(layout.record(record.uuid), record), (layout.record(volume.uuid), changed), *old_parent]
     image = layout.image(record.uuid)
@@ -60,7 +61,7 @@ def is_full(parent: SnapshotRecord | None, limit: int) -> bool:
 
 
 def _snapshot(
-    place: Place, volume: VolumeRecord, parent: SnapshotRecord | None, tree_of: str, parts: Parts
+    place: Place, volume: VolumeRecord, parent: SnapshotRecord | None, tree_of: str, linked: bool, parts: Parts
 ) -> SnapshotRecord:
     return SnapshotRecord(
         uuid=parts.uuid,
@@ -84,6 +85,7 @@ def _snapshot(
         distance=parent.distance + 1 if parent else 1,
         schema_version=inventory.SCHEMA_VERSION,
         generation=volume.generation + 1,
+        linked=linked,
         system_tags=parts.system_tags,
         user_tags=parts.user_tags,
         group_uuid=parts.group,
@@ -101,8 +103,10 @@ def revert(
     the active image, None where that holds nothing of its own. bitmaps are the dirty bitmaps that end with it.
     """
     trees = tree.grown(volume.trees, target.tree_uuid, target.uuid, place.now)
-    changed = draft.following(place, volume, trees=trees, size=size, broken_bitmaps=_broken(volume, bitmaps))
-    kept, made = _kept([(layout.record(volume.uuid), changed), *_moved(tip, target)], item)
+    changed = draft.following(
+        place, volume, trees=trees, size=size, linked=False, broken_bitmaps=draft.broken(volume, bitmaps)
+    )  # fmt: skip
+    kept, made = draft.kept([(layout.record(volume.uuid), changed), *_moved(tip, target)], item)
     reserved = (item.uuid,) if item else ()
     return draft.over_active(place, volume, layout.image(target.uuid), kept, made, reserved)
 
@@ -119,6 +123,7 @@ def trash_item(place: Place, volume: VolumeRecord, item: str, size: int, moment:
         schema_version=inventory.SCHEMA_VERSION,
         generation=volume.generation + 1,
         moment=moment,
+        linked=volume.linked,
     )
 
 
@@ -131,18 +136,20 @@ def restore(
         trees = tree.detached(volume.trees, place.now)
     else:
         trees = tree.grown(volume.trees, base.tree_uuid, base.uuid, place.now)
-    broken = _broken(volume, bitmaps)
-    changed = draft.following(place, volume, trees=trees, size=size, gone=(restored.uuid,), broken_bitmaps=broken)
+    broken = draft.broken(volume, bitmaps)
+    changed = draft.following(
+        place, volume, trees=trees, size=size, linked=restored.linked, gone=(restored.uuid,), broken_bitmaps=broken
+    )  # fmt: skip
     rename = Rename(source=layout.trash_image(restored.uuid), target=layout.active_name(volume))
-    backing = layout.image(base.uuid) if base else None
-    kept, made = _kept([(layout.record(volume.uuid), changed), *_moved(tip, base)], item)
+    backing = tree.backing(volume, restored)
+    kept, made = draft.kept([(layout.record(volume.uuid), changed), *_moved(tip, base)], item)
     drop = (layout.trash_record(restored.uuid),)
     return draft.plan(place, volume, rename, backing, kept, made, drop=drop, reserved=(item.uuid,) if item else ())
 
 
 def branch(place: Place, volume: VolumeRecord, item: TrashRecord, base: SnapshotRecord | None, parts: Parts) -> Plan:
     """Plan that a trash item becomes a snapshot on base, or the origin of a tree of its own; the volume stays."""
-    record = _snapshot(place, volume, base, base.tree_uuid if base else place.operation, parts)
+    record = _snapshot(place, volume, base, base.tree_uuid if base else place.operation, item.linked, parts)
     if base is None:
         trees = tree.added(volume.trees, record.tree_uuid, record.uuid, place.now)
     else:
@@ -152,7 +159,7 @@ def branch(place: Place, volume: VolumeRecord, item: TrashRecord, base: Snapshot
         (layout.record(volume.uuid), draft.following(place, volume, trees=trees, gone=(item.uuid,))),
     ]
     rename = Rename(source=layout.trash_image(item.uuid), target=layout.image(record.uuid))
-    backing = layout.image(base.uuid) if base else None
+    backing = tree.backing(volume, item)
     drop = (layout.trash_record(item.uuid),)
     return draft.plan(place, volume, rename, backing, records, (), drop=drop, reserved=(record.uuid,))
 
@@ -216,7 +223,7 @@ def adopted(place: Place, volume: VolumeRecord, parts: Sequence[Parts]) -> tuple
     """Return the records of a new volume that stands on a line of snapshots, and of these; parts: the origin first."""
     made: list[SnapshotRecord] = []
     for each in parts:
-        record = _snapshot(place, volume, made[-1] if made else None, place.operation, each)
+        record = _snapshot(place, volume, made[-1] if made else None, place.operation, False, each)
         made.append(replace(record, latest=each is parts[-1], generation=volume.generation))
     trees = tree.grown((), place.operation, made[-1].uuid, place.now) if made else ()
     return replace(volume, trees=trees), made
@@ -234,16 +241,3 @@ def _moved(tip: SnapshotRecord | None, target: SnapshotRecord | None) -> list[tu
     """Return the records of the snapshots whose copy of `latest` changes when the active image comes to target."""
     old: list[tuple[str, Struct]] = [(layout.record(tip.uuid), replace(tip, latest=False))] if tip else []
     return [*old, (layout.record(target.uuid), replace(target, latest=True))] if target else old
-
-
-def _broken(volume: VolumeRecord, bitmaps: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*volume.broken_bitmaps, *bitmaps)))
-
-
-def _kept(
-    records: list[tuple[str, Struct]], item: TrashRecord | None
-) -> tuple[list[tuple[str, Struct]], tuple[str, ...]]:
-    """Return the records with the one of the trash item first, and the names that are made for it."""
-    if item is None:
-        return records, ()
-    return [(layout.trash_record(item.uuid), item), *records], (layout.trash_image(item.uuid),)

@@ -6,6 +6,7 @@ from pathlib import Path
 from snapengine import (
     chain,
     delete,
+    duplicate,
     group,
     hold,
     layout,
@@ -80,6 +81,21 @@ def ungroup(opened: Store, uuid: str) -> Preview:
     paths = [ref.volume_snapshot_install_path for ref in refs]
     steps = tuple(Step(verb="ungroup", image=path, bytes=0) for path in paths if path is not None)
     return Preview(plan=steps, bytes=0, frees=0)
+
+
+def flatten(opened: Store, uuid: str, wait: float) -> Preview:
+    """Return what flatten would do, as revert() does; of a standalone volume that is no step at all."""
+    directory = store.find_volume(opened.root, uuid)
+    with lock.shared(directory.parent, "preview a flatten", wait):
+        work = Held(opened, directory, records.read_volume(directory), hold.place(opened, directory, "flatten"))
+        with hold.image(work) as old:
+            if old.layer.backing is None:
+                return Preview(plan=(), bytes=0, frees=0)
+            is_kept = tables.has_clusters(old.fd, old.layer.header, path=old.layer.path)
+        layers = [layer.path for layer in chain.read(directory, work.active.name)]
+        moved = duplicate.require_room(opened, layers)
+    kept = [Step(verb="trash", image=str(work.active), bytes=0)] if is_kept else []
+    return Preview(plan=(*kept, Step(verb="flatten", image=str(work.active), bytes=moved)), bytes=moved, frees=0)
 
 
 def purge(opened: Store, items: tuple[TrashItem, ...]) -> Preview:

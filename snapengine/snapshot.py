@@ -12,6 +12,7 @@ import msgspec
 from snapengine import (
     arguments,
     chain,
+    depth,
     driver,
     duplicate,
     durable,
@@ -73,7 +74,8 @@ def create(
     NotFound, Locked, Corrupt, NoSpace; then nothing changed.
     """
     request = checked(request)
-    with hold.volume(opened, store.find_volume(opened.root, volume), "create snapshot", wait) as work:
+    directory = store.find_volume(opened.root, volume)
+    with hold.volume(opened, directory, "create snapshot", wait, below=depth.reads_base(opened, directory)) as work:
         with hold.image(work) as old:
             move = freezing(work, old, request, progress=progress)
             operation.over_active(work, move.entry, old, move.making, request.uuid)
@@ -86,7 +88,7 @@ def freezing(
     """Return what makes the active image old a snapshot, whose uuid the entry reserves; request is checked already."""
     latest = tree.latest(work.volume)
     parent = records.named_snapshot(work.directory, latest) if latest else None
-    limit = tree.depth_limit(work.volume, work.store.record.max_incremental_snapshot_num)
+    limit = depth.limit(work.store, work.volume)
     new = request.uuid or uuid.uuid4().hex
     planned = functools.partial(_planned, work, request, new, group, parent, limit, old)
     full = plan.is_full(parent, limit)
@@ -178,7 +180,7 @@ def require_revertible(target: Snapshot) -> None:
 
 def reverting(work: Held, old: Image, target: SnapshotRecord) -> Move:
     """Return what takes the volume, whose active image is old, back to target."""
-    size = chain.read(work.directory, layout.image(target.uuid))[0].header.size
+    size = chain.read(work.directory, layout.image(target.uuid), across=False)[0].header.size
     item = operation.former(work, old)
     tip = operation.tip(work, target)
     made = plan.revert(work.place, work.volume, target, tip, item, size, operation.bitmaps(old))

@@ -5,8 +5,8 @@ from contextlib import suppress
 
 import msgspec
 
-from snapengine import arguments, journal, lock, records, store
-from snapengine.inventory import PrimaryStorage, Struct
+from snapengine import arguments, errors, journal, lock, records, reflink, store
+from snapengine.inventory import PrimaryStorage, Setting, Struct
 from snapengine.store import Store
 
 
@@ -33,6 +33,7 @@ class Status(Struct, frozen=True, kw_only=True):
     snapshots: int
     deepest_chain: int
     max_incremental_snapshot_num: int
+    reflinks: bool
     trash_items: int
     trash: int
     unfinished: tuple[Unfinished, ...]
@@ -54,6 +55,7 @@ def status(opened: Store) -> Status:
         snapshots=len(depths),
         deepest_chain=max(depths, default=0),
         max_incremental_snapshot_num=opened.record.max_incremental_snapshot_num,
+        reflinks=opened.record.reflinks,
         trash_items=len(items),
         trash=sum(item.size for item in items),
         unfinished=_unfinished(opened),
@@ -94,5 +96,23 @@ def set_depth(opened: Store, depth: int, wait: float) -> PrimaryStorage:
     with lock.exclusive(opened.root, "set the depth limit", wait):
         record = store.open_store(opened.root).record
         new = msgspec.structs.replace(record, max_incremental_snapshot_num=depth)
+        store.write_storage(opened.root, new)
+    return new
+
+
+def set_reflinks(opened: Store, setting: Setting, wait: float) -> PrimaryStorage:
+    """
+    Set whether copies share extents: off, auto for where the file system lets them, on to insist that it does.
+
+    The file system is tested anew. One durable replacement of the store's record, as for set_depth. Raises Conflict
+    for on where files can't share extents.
+    """
+    with lock.exclusive(opened.root, "set reflinks", wait):
+        found = setting != "off" and reflink.is_possible(opened.root)
+        if setting == "on" and not found:
+            what = f"files in {opened.root} can't share extents; XFS and btrfs have that, 'auto' uses it where it works"
+            raise errors.Conflict(what=what)
+        record = store.open_store(opened.root).record
+        new = msgspec.structs.replace(record, reflinks=found, reflinks_setting=setting)
         store.write_storage(opened.root, new)
     return new

@@ -62,14 +62,14 @@ def _note_size(work: Held, snapshot: str) -> None:
 
 def _held(work: Held, family: Family, uuids: Iterable[str], stack: ExitStack) -> dict[str, Image]:
     """Keep everybody out of these images of the volume until the stack ends; gives what is there, by uuid."""
-    parents = family.parents
+    frozen: dict[str, inventory.SnapshotRecord | inventory.TrashRecord] = {**family.snapshots, **family.trash}
     held = {}
     for uuid in dict.fromkeys(uuids):
         path = work.directory / plan.image_of(family, uuid)
         if uuid == family.volume.uuid:
             held[uuid] = stack.enter_context(hold.image(work))
         elif os.path.lexists(path):
-            held[uuid] = stack.enter_context(hold.kept(work, path, parents[uuid]))
+            held[uuid] = stack.enter_context(hold.kept(work, path, frozen[uuid]))
     return held
 
 

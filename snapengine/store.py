@@ -64,8 +64,8 @@ def write_storage(root: Path, record: PrimaryStorage) -> None:
 def note_move(opened: Store) -> None:
     """Write the root down where the store is found at another one than before: it was moved or copied whole."""
     if opened.record.root != str(opened.root):
-        here = msgspec.structs.replace(opened.record, root=str(opened.root), reflinks=reflink.is_possible(opened.root))
-        write_storage(opened.root, here)
+        found = opened.record.reflinks_setting != "off" and reflink.is_possible(opened.root)
+        write_storage(opened.root, msgspec.structs.replace(opened.record, root=str(opened.root), reflinks=found))
 
 
 def read_accounts(root: Path) -> Accounts:

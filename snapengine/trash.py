@@ -122,7 +122,7 @@ def restore(opened: Store, item: str, wait: float) -> None:
     """
     with hold.volume(opened, store.find_trash(opened.root, item), "restore trash", wait) as work:
         record, base = _item(work, item)
-        expected = chain.expected(layout.image(base.uuid) if base else None)
+        expected = chain.expected(tree.backing(work.volume, record))
         size = chain.layer(_image(work, item), expected).header.size
         with hold.image(work) as old:
             new, tip = operation.former(work, old), operation.tip(work, base)
@@ -154,7 +154,7 @@ def restore_as_snapshot(opened: Store, item: str, name: str, wait: float) -> Sna
         if plan.is_full(base, tree.depth_limit(work.volume, opened.record.max_incremental_snapshot_num)):
             what = f"trash item {item} stands on a snapshot at the depth limit; restore it without --as-snapshot"
             raise errors.Conflict(what=what)
-        with hold.kept(work, _image(work, item), record.snapshot_uuid) as kept:
+        with hold.kept(work, _image(work, item), record) as kept:
             new = uuid.uuid4().hex
             path, layer = str(work.image(new)), kept.layer
             parts = plan.Parts(new, name, None, (), (), opened.record.uuid, path, layer.allocated, layer.header.size)

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from snapengine import arguments, errors, inventory, units
-from snapengine.inventory import Snapshot, SnapshotRecord, Tree, VolumeRecord
+from snapengine import arguments, errors, inventory, layout, units
+from snapengine.inventory import Snapshot, SnapshotRecord, TrashRecord, Tree, VolumeRecord
+
+Standing = VolumeRecord | SnapshotRecord | TrashRecord
 
 
 class Node(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
@@ -41,6 +43,23 @@ def latest(volume: VolumeRecord) -> str | None:
     """Return the snapshot that the active image stands on: the next one's parent."""
     tree = current(volume)
     return tree.latest if tree else None
+
+
+def backing(volume: VolumeRecord, record: Standing) -> str | None:
+    """
+    Return the name of what an image of volume must stand on: a snapshot beside it, the volume's base, or nothing.
+
+    record is the image's: volume itself for the active one.
+    """
+    if isinstance(record, VolumeRecord):
+        parent = latest(record)
+    elif isinstance(record, SnapshotRecord):
+        parent = record.parent_uuid
+    else:
+        parent = record.snapshot_uuid
+    if parent is not None:
+        return layout.image(parent)
+    return volume.base if record.linked else None
 
 
 def depth_limit(volume: VolumeRecord, default: int) -> int:

@@ -22,6 +22,7 @@ from snapengine import (
     plan,
     records,
     store,
+    tree,
 )
 from snapengine.draft import Place
 from snapengine.inventory import SnapshotRecord, Struct, Volume, VolumeRecord, VolumeType
@@ -79,19 +80,21 @@ def create(opened: Store, request: Request, size: int) -> Volume:
 
 
 def appear(
-    opened: Store, request: Request, verb: str, fill: Callable[[Path], None], size: int, line: "Line | None" = None
-) -> Volume:
+    opened: Store, request: Request, verb: str, fill: Callable[[Path], None], size: int, *, base: str | None = None,
+    line: "Line | None" = None,
+) -> Volume:  # fmt: skip
     """
     Make a volume whose active image fill makes at the path that it is called with; crash table as for create.
 
     request is checked already; size is the virtual size in bytes. line tells on which snapshots, whose images fill
-    makes beside it, the volume stands.
+    makes beside it, the volume stands, base by which name on another volume's. Refused when fill makes anything else.
     """
     account = store.account(opened.root, request.account)
     new = request.uuid or uuid.uuid4().hex
     directory = layout.volume_directory(opened.root, request.kind, account.uuid, new)
     place = hold.place(opened, directory.parent, verb)
     record = _record(opened, place, directory / layout.SNAPSHOTS, request, new, account.uuid, size)
+    record = msgspec.structs.replace(record, base=base, linked=base is not None)
 
     def steps(beside: Path) -> None:
         inside = beside / layout.SNAPSHOTS
@@ -99,6 +102,7 @@ def appear(
         fill(inside / layout.image(new))
         durable.sync_file(inside / layout.image(new))
         own, below = line.records(place, record, inside) if line else (record, ())
+        chain.layer(inside / layout.image(new), chain.expected(tree.backing(own, own)))
         for each in below:
             durable.prepare(inside / layout.record(each.uuid), inventory.encode(each))
         durable.prepare(inside / layout.record(new), inventory.encode(own))
@@ -112,8 +116,8 @@ class Line(NamedTuple):
     """
     The snapshots that a new volume stands on, by their uuids.
 
-    records is called once their images are there, with the new volume's record as it would be without them and the
-    directory in which the images lie, and gives its record and theirs.
+    records is called once their images lie in the directory that it is given, with the volume's record as it would be
+    without them, and gives its record and theirs.
     """
 
     uuids: tuple[str, ...]
@@ -241,10 +245,6 @@ def links(opened: Store, volume: str) -> tuple[Link, ...]:
 
 
 def _link(layer: chain.Layer) -> Link:
-    return Link(
-        path=str(layer.path),
-        uuid=layer.uuid,
-        virtual_size=layer.header.size,
-        allocated=layer.allocated,
-        backing=layer.backing,
-    )
+    header = layer.header
+    return Link(path=str(layer.path), uuid=layer.uuid, virtual_size=header.size, allocated=layer.allocated,
+                backing=layer.backing)  # fmt: skip

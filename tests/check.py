@@ -27,6 +27,7 @@ class _SnapshotFile(msgspec.Struct, rename="camel"):
     status: str
     parent_uuid: str | None = None
     group_uuid: str | None = None
+    linked: bool = False
 
 
 class _TreeEntry(msgspec.Struct, rename="camel"):
@@ -40,12 +41,15 @@ class _VolumeFile(msgspec.Struct, rename="camel"):
     size: int
     install_path: str
     trees: tuple[_TreeEntry, ...] = ()
+    base: str | None = None
+    linked: bool = False
 
 
 class _TrashFile(msgspec.Struct, rename="camel"):
     uuid: str
     volume_uuid: str
     snapshot_uuid: str | None = None
+    linked: bool = False
 
 
 class _MemberEntry(msgspec.Struct, rename="camel"):
@@ -90,6 +94,15 @@ class Directory:
         kept = {uuid: record.snapshot_uuid for uuid, record in self.trash.items()}
         return {self.volume.uuid: current[0] if current else None, **frozen, **kept}
 
+    @property
+    def backings(self) -> dict[str, str | None]:
+        """What each image must call the one that it stands on: a snapshot beside it, or the base of a linked clone."""
+        linked = {self.volume.uuid: self.volume.linked}
+        linked |= {uuid: record.linked for uuid, record in self.snapshots.items()}
+        linked |= {uuid: record.linked for uuid, record in self.trash.items()}
+        bases = {uuid: self.volume.base if is_linked else None for uuid, is_linked in linked.items()}
+        return {uuid: f"{parent}.qcow2" if parent else bases[uuid] for uuid, parent in self.parents.items()}
+
 
 def _record(path: Path, kind: type[Record]) -> Record:
     return msgspec.json.decode(path.read_bytes(), type=kind)
@@ -112,6 +125,7 @@ def full(
         _check_trees(directory, depth or engine.storage.max_incremental_snapshot_num)
         _check_answers(engine, directory)
     _check_groups(engine, found)
+    _check_bases(engine, found)
     _check_images(found, expected)
     assert locks(engine.root) == [], "a lock is held"
     assert engine.status().unfinished == ()
@@ -206,6 +220,17 @@ def _paths(node: Node) -> list[list[str]]:
     return [[node.inventory.uuid, *path] for path in below or [[]]]
 
 
+def _check_bases(engine: Engine, found: list[Directory]) -> None:
+    """Every linked image stands on a snapshot that is there, below the root, and the engine knows of it."""
+    for directory in found:
+        if any(name and "/" in name for name in directory.backings.values()):
+            base = Path(os.path.normpath(directory.path / str(directory.volume.base)))
+            (owner,) = (other for other in found if base.parent == other.path)
+            assert base.stem in owner.snapshots
+            clones = engine.linked_clones(owner.volume.uuid, base.stem)
+            assert directory.volume.uuid in [clone.uuid for clone in clones]
+
+
 def _check_images(found: list[Directory], expected: Mapping[str, images.Content]) -> None:
     """Compare headers with records, and what a guest sees with what it must see."""
     paths = {uuid: path for directory in found for uuid, path in directory.images.items()}
@@ -214,13 +239,13 @@ def _check_images(found: list[Directory], expected: Mapping[str, images.Content]
     digests = now.digests(paths.values())
     for directory in found:
         for uuid, path in directory.images.items():
-            _check_image(now.facts(path), path, directory.parents[uuid])
+            _check_image(now.facts(path), path, directory.backings[uuid])
             assert digests[path] == images.sha(expected[uuid]), f"{path} has another content than it should have"
         assert now.facts(directory.path / directory.active).info.virtual_size == directory.volume.size
 
 
-def _check_image(image: images.Facts, path: Path, parent: str | None) -> None:
-    backing = (f"{parent}.qcow2", "qcow2") if parent else (None, None)
+def _check_image(image: images.Facts, path: Path, name: str | None) -> None:
+    backing = (name, "qcow2") if name else (None, None)
     said = (image.info.backing_filename, image.info.backing_filename_format)
     assert said == backing, f"{path} stands on {said}"
     assert image.info.format == "qcow2"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import tempfile
 from collections.abc import Collection
@@ -73,7 +74,7 @@ class Images:
         """Return the image at path and all that it stands on, by the names in the headers."""
         layers = [path]
         while (name := self.facts(layers[-1]).info.backing_filename) is not None:
-            layers.append(path.parent / name)
+            layers.append(Path(os.path.normpath(layers[-1].parent / name)))
             assert len(set(layers)) == len(layers), f"{path} stands on itself"
         return layers
 

@@ -81,6 +81,20 @@ class Oracle:
         self.expected[snapshot.uuid] = self.expected[volume]
         return snapshot
 
+    def clone(self, snapshot: str, name: str, *, linked: bool = False) -> str:
+        """Make a volume of a snapshot and return its uuid."""
+        volume = self.engine.clone_volume(snapshot, name, linked=linked).uuid
+        self.expected[volume] = self.expected[snapshot]
+        return volume
+
+    def flatten(self, volume: str) -> str | None:
+        """Make a volume stand on nothing; returns the trash item that keeps the former active image, if one does."""
+        before = {item.uuid for item in self.engine.list_trash()}
+        self.engine.flatten_volume(volume)
+        new = [item.uuid for item in self.engine.list_trash() if item.uuid not in before]
+        self.expected.update((item, self.expected[volume]) for item in new)
+        return new[0] if new else None
+
     def revert(self, snapshot: str) -> str | None:
         """Revert to a snapshot; returns the trash item that keeps the former active image, if one does."""
         volume = self.engine.get_snapshot(snapshot).volume_uuid

@@ -5,7 +5,7 @@ Snapshots that stand on each other alone go straight down, a *run*; where severa
 is indented below it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from snapengine.cli import text, wire
@@ -30,9 +30,13 @@ def headline(tree: "DrawnTree") -> str:
     return f"tree {tree.uuid[:8]}, {'current' if tree.current else 'not current'}"
 
 
-def rows(tree: "DrawnTree", volume: str) -> list[Row]:
-    """Return a tree's lines; volume is the name of the one that stands on it if the tree is current."""
-    found = list(_walk(tree, f"* volume {text.plain(volume)} stands here"))
+def rows(tree: "DrawnTree", volume: str, clones: Mapping[str, Sequence[str]]) -> list[Row]:
+    """
+    Return a tree's lines; volume is the name of the one that stands on it if the tree is current.
+
+    clones are, by the uuid of a snapshot, the names of the linked clones that stand on it.
+    """
+    found = list(_walk(tree, f"* volume {text.plain(volume)} stands here", clones))
     ends = (INDENT * row.depth + len(row.words[0]) for row in found if len(row.words) > 1)
     width = max((end for end in ends if end <= _WIDEST), default=0)
     return [_aligned(row, width) if len(row.words) > 1 else row for row in found]
@@ -43,12 +47,12 @@ def _aligned(row: Row, width: int) -> Row:
     return row._replace(words=(name.ljust(width - INDENT * row.depth), *others))
 
 
-def _walk(tree: "DrawnTree", here: str) -> Iterator[Row]:
+def _walk(tree: "DrawnTree", here: str, clones: Mapping[str, Sequence[str]]) -> Iterator[Row]:
     straight = _to_latest(tree.tree)
     todo: list[tuple[int, bool, Node | None]] = [(1, True, tree.tree)]
     while todo:
         depth, begins, node = todo.pop()
-        yield Row(depth, begins, (here,) if node is None else _words(node))
+        yield Row(depth, begins, (here,) if node is None else _words(node, clones))
         above = _onward(node, tree.current, straight) if node is not None else []
         if len(above) == 1:
             todo.append((depth, False, above[0]))
@@ -79,11 +83,12 @@ def _to_latest(origin: "Node") -> set[str]:
     return path
 
 
-def _words(node: "Node") -> tuple[str, ...]:
+def _words(node: "Node", clones: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     own = node.inventory
     latest = ("latest",) if own.latest else ()
+    linked = tuple(f"clone {text.plain(name)}" for name in clones.get(own.uuid, ()))
     size, date = text.value("size", own.size), text.value("create_date", own.create_date)
-    return text.plain(own.name), own.uuid[:8], size, date, *latest
+    return text.plain(own.name), own.uuid[:8], size, date, *latest, *linked
 
 
 def plain(rows: Sequence[Row]) -> list[str]:

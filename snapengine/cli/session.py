@@ -42,6 +42,14 @@ def names(opened: "snapengine.Engine") -> dict[str, str]:
     return volume_names(opened) | {group.uuid: group.name for group in opened.list_groups()}
 
 
+def clone_names(opened: "snapengine.Engine", volume: str) -> dict[str, list[str]]:
+    """Return, by the uuid of each snapshot of a volume that has linked clones, what they are called."""
+    if not opened.linked_clones(volume):
+        return {}
+    found = ((s.uuid, opened.linked_clones(volume, s.uuid)) for s in opened.list_snapshots(volume))
+    return {uuid: [clone.name for clone in clones] for uuid, clones in found}
+
+
 def confirm(what: str, yes: bool) -> None:
     """
     Ask on the terminal whether to go ahead; what says in a sentence what will go.

@@ -99,6 +99,14 @@ def number(key: str, found: int | None) -> None:
     raw(wire.document({key: found}) if in_json() else shown.encode())
 
 
+def setting(key: str, is_on: bool, said: str) -> None:
+    """Print what is in force of a setting and what was set: in JSON under key, in text in words."""
+    if in_json():
+        raw(wire.document({key: is_on, "setting": said}))
+    else:
+        line(said if said != "auto" else f"{'on' if is_on else 'off'} (auto)")
+
+
 def nothing() -> None:
     """Print that all is well: nothing in text."""
     if in_json():

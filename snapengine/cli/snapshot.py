@@ -117,7 +117,7 @@ def tree(volume: str) -> None:
 
     What was made one after the other goes straight down; where several stand on one snapshot they are indented below
     it. A tree's latest snapshot and the place where the volume stands are marked; a size is what that image alone
-    takes on the disk.
+    takes on the disk, and the linked clones that stand on a snapshot are named after it.
     """
     engine = session.engine()
     found = engine.find_volume(volume)
@@ -129,8 +129,9 @@ def tree(volume: str) -> None:
 
 def _draw(engine: "snapengine.Engine", volume: str) -> None:
     name, trees = engine.get_volume(volume).name, engine.snapshot_trees(volume)
+    clones = session.clone_names(engine, volume)
     for found in trees:
-        show.tree(forest.headline(found), forest.rows(found, name))
+        show.tree(forest.headline(found), forest.rows(found, name, clones))
     if not any(found.current for found in trees):
         show.line(f"* volume {text.plain(name)} stands on no snapshot")
 

@@ -9,7 +9,8 @@ from snapengine import errors
 from snapengine.cli import complete, session, settings, show, text, wire
 
 if TYPE_CHECKING:
-    from snapengine.verify import Problem
+    from snapengine.health import Problem
+    from snapengine.inventory import Setting
 
 _UNFINISHED = ("operation", "verb", "volume_uuid", "started", "pid", "running")
 
@@ -98,3 +99,17 @@ def depth_limit(number: int | None) -> None:
     engine = session.engine()
     storage = engine.storage if number is None else engine.set_depth_limit(number)
     show.number("maxIncrementalSnapshotNum", storage.max_incremental_snapshot_num)
+
+
+@config.command()
+@click.argument("setting", type=click.Choice(["on", "off", "auto"]), required=False, help="The new setting.")
+def reflinks(setting: "Setting | None") -> None:
+    """
+    Print or set whether copies share extents.
+
+    Where the file system can do that, on XFS and btrfs, a copy of an image takes neither time nor room. 'auto', which a
+    store begins with, tests the file system; so does 'on', which fails where that can't be done.
+    """
+    engine = session.engine()
+    storage = engine.storage if setting is None else engine.set_reflinks(setting)
+    show.setting("reflinks", storage.reflinks, storage.reflinks_setting)

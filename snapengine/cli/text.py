@@ -24,6 +24,7 @@ _LABELS = {
     "max_incremental_snapshot_num": "depth limit",
     "primary_storage_install_path": "path",
     "primary_storage_uuid": "primary storage",
+    "reflinks_setting": "reflinks set",
     "resource_type": "kind",
     "resource_uuid": "object",
     "snapshot_count": "snapshots",

@@ -13,11 +13,11 @@ from snapengine.engine.groups import Groups
 from snapengine.engine.snapshots import Snapshots
 from snapengine.engine.trash import Trash
 from snapengine.engine.volumes import Volumes
-from snapengine.inventory import Account, PrimaryStorage
+from snapengine.health import Problem
+from snapengine.inventory import Account, PrimaryStorage, Setting
 from snapengine.recovery import Recovered
 from snapengine.status import Status
 from snapengine.tag import Tag
-from snapengine.verify import Problem
 
 
 @errors.translating
@@ -81,6 +81,10 @@ class Engine(Volumes, Snapshots, Groups, Trash):
     def set_depth_limit(self, depth: int) -> PrimaryStorage:
         """Set how deep a chain of a volume without a limit of its own may get (2 to 119); at once."""
         return status.set_depth(self._store, depth, self.wait)
+
+    def set_reflinks(self, setting: Setting) -> PrimaryStorage:
+        """Set whether copies share extents where the file system can do that; see status.set_reflinks."""
+        return status.set_reflinks(self._store, setting, self.wait)
 
     def create_account(self, name: str) -> Account:
         """Add an account; Conflict when one has this name."""

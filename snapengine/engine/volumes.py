@@ -3,11 +3,12 @@
 import os
 from pathlib import Path
 
-from snapengine import adopting, errors, importing, volume
+from snapengine import adopting, clone, clones, errors, flatten, importing, inventory, preview, volume
 from snapengine.command import Progress
 from snapengine.driver import Format
 from snapengine.engine.opened import Opened
 from snapengine.inventory import Volume, VolumeType
+from snapengine.preview import Preview
 from snapengine.volume import Link
 
 
@@ -42,6 +43,26 @@ class Volumes(Opened):
         called = adopting.name_of(path) if name is None else name
         request = volume.Request(called, type, account, uuid, description, tags)
         return adopting.import_chain(self._store, path, request, move, progress)
+
+    def clone_volume(
+        self, snapshot_uuid: str, name: str, type: VolumeType = "Data", *, linked: bool = False,
+        progress: Progress | None = None,
+    ) -> Volume:  # fmt: skip
+        """Make a volume of what a snapshot froze, a full copy or standing on the snapshot; see clone.clone."""
+        return clone.clone(self._store, snapshot_uuid, name, type, linked, self.wait, progress)
+
+    def linked_clones(self, volume_uuid: str, snapshot_uuid: str | None = None) -> tuple[Volume, ...]:
+        """Return the linked clones that stand on a volume's snapshots, or on one of them; see clones.of."""
+        found = clones.of(self.root, volume_uuid, snapshot_uuid)
+        return tuple(inventory.shown(record, Volume) for record in found)
+
+    def flatten_volume(self, uuid: str, *, progress: Progress | None = None) -> Volume:
+        """Make the volume's active image stand on nothing; the present one goes to the trash. See flatten.flatten."""
+        return flatten.flatten(self._store, uuid, self.wait, progress)
+
+    def preview_flatten(self, uuid: str) -> Preview:
+        """Return what flatten would do, and refuse what it would refuse; changes nothing. See preview.flatten."""
+        return preview.flatten(self._store, uuid, self.wait)
 
     def list_volumes(self) -> tuple[Volume, ...]:
         """Return all volumes, by name."""

@@ -72,6 +72,15 @@ VERBS = {
     "purge": Verb("clean", lambda o, t: o.purge()),
     "shrink": Verb("zeros", lambda o, t: o.shrink(o.engine.find_snapshot("zeros"))),
     "shrink, nothing to gain": Verb("plain", lambda o, t: o.shrink(t.first)),
+    "clone": Verb("plain", lambda o, t: o.clone(t.second, "another")),
+    "clone, linked": Verb("plain", lambda o, t: o.clone(t.second, "another", linked=True)),
+    "create on a clone": Verb("linked", lambda o, t: o.create(_clone(o), "on a clone")),
+    "create a full one on a clone": Verb("linked, at the limit", lambda o, t: o.create(_clone(o), "new")),
+    "revert on a clone": Verb("linked, snapshot", lambda o, t: o.revert(_snapshot(o, "on a clone"))),
+    "flatten": Verb("bitmap", lambda o, t: o.flatten(t.volume)),
+    "flatten, nothing to keep": Verb("clean", lambda o, t: o.flatten(t.volume)),
+    "flatten a linked clone": Verb("linked", lambda o, t: o.flatten(_clone(o))),
+    "set reflinks": Verb("plain", lambda o, t: o.engine.set_reflinks("off")),
     "update": Verb("plain", lambda o, t: o.engine.update_snapshot(t.second, name="new"), journaled=False),
     "set the depth limit": Verb("plain", lambda o, t: o.engine.set_depth_limit(7)),
     "create in a moved store": Verb("plain", lambda o, t: o.create(t.volume, "new"), moved=True, journaled=False),
@@ -87,7 +96,9 @@ VERBS = {
         "two volumes at the limit", lambda o, t: o.create_group("new", t.volume, _other(o)), several=True
     ),
     "revert to a group": Verb("two volumes", lambda o, t: o.revert_group(_group(o)), several=True),
-    "revert to a group, nothing to keep": Verb("two volumes, clean", lambda o, t: o.revert_group(_group(o)), several=True),
+    "revert to a group, nothing to keep": Verb(
+        "two volumes, clean", lambda o, t: o.revert_group(_group(o)), several=True
+    ),
     "ungroup": Verb("two volumes", lambda o, t: o.engine.ungroup(_group(o)), several=True),
     "update a group": Verb(
         "two volumes", lambda o, t: o.engine.update_group(_group(o), name="new"), journaled=False
@@ -106,6 +117,9 @@ STORES: dict[str, Callable[[Oracle, Things], object]] = {
     "two volumes at the limit": lambda o, t: _two_volumes_at_the_limit(o, t),
     "two volumes, clean": lambda o, t: _two_volumes_clean(o, t),
     "zeros": lambda o, t: _zeros(o, t.volume),
+    "linked": lambda o, t: o.write(o.clone(t.second, "clone", linked=True), CLUSTER),
+    "linked, snapshot": lambda o, t: _layered(o, t, 1),
+    "linked, at the limit": lambda o, t: _layered(o, t, 2),
 }
 
 
@@ -155,6 +169,24 @@ def _zeros(oracle: Oracle, volume: str) -> None:
     oracle.create(volume, "zeros")
     oracle.write(volume, 2 * CLUSTER)
     oracle.create(volume, "upon zeros")
+
+
+def _clone(oracle: Oracle) -> str:
+    return next(volume.uuid for volume in oracle.engine.list_volumes() if volume.name == "clone")
+
+
+def _snapshot(oracle: Oracle, name: str) -> str:
+    return next(snapshot.uuid for snapshot in oracle.engine.list_snapshots() if snapshot.name == name)
+
+
+def _layered(oracle: Oracle, things: Things, count: int) -> None:
+    """Make a linked clone with count snapshots, which are as many as may stand on each other."""
+    clone = oracle.clone(things.second, "clone", linked=True)
+    for _ in range(count):
+        oracle.write(clone, CLUSTER)
+        oracle.create(clone, "on a clone")
+    oracle.write(clone, 2 * CLUSTER)
+    oracle.engine.set_depth_limit(2)
 
 
 def _bitmap(path: Path) -> None:

@@ -1,0 +1,71 @@
+"""One thing that is wrong in a store, and what may be wrong with one image."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from snapengine import chain, driver, errors
+from snapengine.inventory import Struct
+
+RESTORE_RECORD = "restore the record from a backup; the images are not touched"
+RESTORE_IMAGE = "restore the file from a backup"
+RESTORE_ROOM = "harmless; 'qemu-img check -r leaks' gives the room back while no VM runs"
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """One thing that is wrong; object is a uuid, repair says what to do."""
+
+    kind: str
+    object: str
+    path: str
+    message: str
+    repair: str
+
+
+def problem(kind: str, uuid: str, path: Path, message: str, repair: str) -> Problem:
+    """Return a problem of the object uuid."""
+    return Problem(kind=kind, object=uuid, path=str(path), message=message, repair=repair)
+
+
+def of_image(
+    directory: Path, uuid: str, name: str, backing: str | None, size: int | None, deep: bool
+) -> Iterator[Problem]:
+    """
+    Give what is wrong with the image called name in directory, of the object uuid.
+
+    backing is the name of what it must stand on, size its recorded virtual bytes, None where there is no record of
+    that. deep runs `qemu-img check` on it too.
+    """
+    path = directory / name
+    if not os.path.lexists(path):
+        yield problem("image-missing", uuid, path, "the image is missing", RESTORE_IMAGE)
+        return
+    try:
+        layer = chain.layer(path)
+    except errors.Refused as e:
+        yield problem("image-refused", uuid, path, str(e), RESTORE_IMAGE)
+        return
+    if layer.backing != backing:
+        message = f"the image stands on {layer.backing}, the record says {backing}"
+        yield problem("wrong-backing", uuid, path, message, RESTORE_RECORD)
+    if size is not None and layer.header.size != size:
+        message = f"the image has {layer.header.size} bytes, the record says {size}"
+        yield problem("wrong-size", uuid, path, message, RESTORE_RECORD)
+    if deep:
+        yield from _checked(uuid, path)
+
+
+def _checked(uuid: str, path: Path) -> Iterator[Problem]:
+    try:
+        found = driver.check(path)
+    except errors.CommandFailed as e:
+        if e.status != 1:  # not an answer: the tool is missing, or was killed
+            raise
+        message = f"qemu-img check can't read it: {e.stderr.splitlines()[0]}"
+        yield problem("image-corrupt", uuid, path, message, RESTORE_IMAGE)
+        return
+    if found.corruptions or found.check_errors:
+        message = f"qemu-img check found {found.corruptions} corruptions and {found.check_errors} errors"
+        yield problem("image-corrupt", uuid, path, message, RESTORE_IMAGE)
+    if found.leaks:
+        yield problem("image-leaks", uuid, path, f"{found.leaks} clusters are leaked", RESTORE_ROOM)
