@@ -176,8 +176,8 @@ def _decoded(root: Path, operation: str, path: Path, data: bytes) -> Entry | Non
 def _is_confined(root: Path, entry: Entry) -> bool:
     """Tell whether an entry names nothing outside the directories of its volumes, and removes nothing of theirs."""
     if entry.members:
-        fitting = entry.directory == layout.GROUPS and not any(member.members for member in entry.members)
-        return fitting and all(_is_within(root, part) for part in parts(entry))
+        nested = any(member.members or member.directory == layout.GROUPS for member in entry.members)
+        return entry.directory == layout.GROUPS and not nested and all(_is_within(root, part) for part in parts(entry))
     return entry.directory != layout.GROUPS and _is_within(root, entry)
 
 

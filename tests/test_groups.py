@@ -1,6 +1,8 @@
 """Groups: several volumes in one snapshot, all of them or none."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -236,6 +238,32 @@ def test_a_group_without_a_vm_does_not_care_what_is_attached(machine: Machine) -
 
     assert machine.engine.groups_available((group.uuid,))[0].available
     machine.oracle.revert_group(group.uuid)
+    machine.oracle.check()
+
+
+def test_groups_of_the_same_volumes_in_any_order_are_made_at_once_without_a_deadlock(machine: Machine) -> None:
+    orders = [(machine.root, machine.data), (machine.data, machine.root)] * 4
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda order: machine.engine.create_group("g", order), orders))
+
+    for group in made:
+        for ref in group.volume_snapshot_refs:
+            machine.oracle.expected[ref.volume_snapshot_uuid] = machine.oracle.expected[ref.volume_uuid]
+    machine.oracle.check()
+    trees = [machine.engine.list_snapshots(volume) for volume in (machine.root, machine.data)]
+    lines = [[s.group_uuid for s in sorted(found, key=lambda s: s.distance)] for found in trees]
+    assert lines[0] == lines[1], "a group is before another one on the one volume and after it on the other"
+
+
+def test_a_group_is_found_with_its_paths_where_the_store_was_moved_to(machine: Machine, tmp_path: Path) -> None:
+    group = machine.group()
+    moved = machine.engine.root.rename(tmp_path / "moved")
+    machine.oracle.engine = Engine.open(moved)
+
+    for ref in machine.engine.get_group(group.uuid).volume_snapshot_refs:
+        assert str(ref.volume_snapshot_install_path).startswith(f"{moved}/")
+    machine.oracle.revert_group(group.uuid)
+    machine.oracle.create_group("next", vm="web")
     machine.oracle.check()
 
 

@@ -30,6 +30,12 @@ def entry(uuid: str = OP, **other: object) -> Entry:
     return msgspec.structs.replace(whole, **other)
 
 
+def several(**other: object) -> Entry:
+    """Return the entry of an operation on several volumes."""
+    whole = entry(directory="groups", commit=None, made=(), publish=(), drop=(), members=(entry(),))
+    return msgspec.structs.replace(whole, **other)
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Return a root with an empty journal and the directory of one volume."""
@@ -168,6 +174,22 @@ def test_what_a_power_cut_leaves_of_an_entry_is_removed_too(root: Path, data: by
     assert os.listdir(root / "journal") == []
 
 
+def test_an_operation_on_several_volumes_is_decided_by_its_name_which_keeps_content_and_lock(root: Path) -> None:
+    whole = several(members=(entry(), entry()))
+    (root / "groups").mkdir()
+    with living(root, whole):
+        assert not journal.is_decided(root, OP)
+        journal.decide(root, OP)
+        assert os.listdir(root / "journal") == [f"{OP}.decided.json"]
+        assert journal.is_decided(root, OP)
+        assert journal.is_running(root, OP)
+        assert journal.entries(root) == (whole,)
+        assert journal.operations(root) == [OP]
+    assert not journal.is_running(root, OP)
+    journal.drop(root, OP)
+    assert os.listdir(root / "journal") == []
+
+
 HOSTILE: list[tuple[str, bytes | Entry]] = [
     ("a newer schema", inventory.encode(entry(schema_version=2))),
     ("another uuid", entry("e" * 32)),
@@ -189,6 +211,13 @@ HOSTILE: list[tuple[str, bytes | Entry]] = [
     ("a directory above", entry(directory=f"{DIRECTORY}/../../..")),
     ("the root", entry(directory=".")),
     ("another directory", entry(directory="journal")),
+    ("members of what is no group", entry(members=(entry(),))),
+    ("a group without members", several(members=())),
+    ("a member of a member", several(members=(entry(members=(entry(),)),))),
+    ("a member elsewhere", several(members=(entry(directory="/etc"),))),
+    ("a member among the groups", several(members=(several(members=()),))),
+    ("a member's drop above", several(members=(entry(drop=("../x",)),))),
+    ("a group's drop of something else", several(drop=("accounts.json",))),
     ("no uuid in the directory", entry(directory="dataVolumes/acct-x/vol-y/snapshots")),
 ]
 

@@ -41,6 +41,10 @@ class Walk(RuleBasedStateMachine):
         snapshots = self.engine.list_snapshots()
         return snapshots[pick % len(snapshots)].uuid
 
+    def _group(self, pick: int) -> str:
+        groups = self.engine.list_groups()
+        return groups[pick % len(groups)].uuid
+
     def _name(self) -> str:
         self.count += 1
         return f"s{self.count}"
@@ -89,6 +93,25 @@ class Walk(RuleBasedStateMachine):
     @rule()
     def purge(self) -> None:
         self.oracle.purge()
+
+    @rule()
+    def create_group(self) -> None:
+        self.oracle.create_group(self._name(), *self.volumes)
+
+    @precondition(lambda self: self.engine.list_groups())
+    @rule(pick=picks)
+    def revert_group(self, pick: int) -> None:
+        self.oracle.revert_group(self._group(pick))
+
+    @precondition(lambda self: self.engine.list_groups())
+    @rule(pick=picks)
+    def delete_group(self, pick: int) -> None:
+        self.oracle.delete_group(self._group(pick))
+
+    @precondition(lambda self: self.engine.list_groups())
+    @rule(pick=picks)
+    def ungroup(self, pick: int) -> None:
+        self.engine.ungroup(self._group(pick))
 
     @rule(limit=st.integers(min_value=2, max_value=5))
     def limit(self, limit: int) -> None:

@@ -47,6 +47,7 @@ class Case(NamedTuple):
     A verb with a prepared store at root, and the states before and after it.
 
     shown is what the records may show of a store that was cut off and not put right yet; empty where anything goes.
+    several: as for Verb. left is the state as a crash left it, of which a recovery may leave a part.
     """
 
     name: str
@@ -54,6 +55,8 @@ class Case(NamedTuple):
     before: State
     after: State
     shown: tuple[State, ...]
+    several: bool = False
+    left: tuple[State, ...] = ()
 
 
 VERBS = {
@@ -228,17 +231,18 @@ def make_case(name: str, store: Path) -> Case:
     oracle.check()
     before, after = state.of(Engine.open(store, recover=False)), state.of(oracle.engine)
     shutil.rmtree(root)
-    return Case(name, store, before, after, _shown(name, before, after))
+    return Case(name, store, before, after, _shown(name, before, after), VERBS[name].several)
 
 
 def make_recovery(crashed: Path, store: Path, verb: str) -> Case:
     """Return the case of opening crashed, a copy of the store on which verb was cut off."""
     shutil.copy(_known(store), _known(crashed))
-    before = state.shown(Engine.open(crashed, recover=False))
+    engine, several = Engine.open(crashed, recover=False), VERBS[verb].several
+    before, left = state.shown(engine), (state.of(engine),) if several else ()
     root = copy(crashed, "recovered")
     after = state.of(Engine.open(root))
     shutil.rmtree(root)
-    return Case("recover", crashed, after, after, _shown(verb, before, after))
+    return Case("recover", crashed, after, after, _shown(verb, before, after), several, left)
 
 
 def _shown(verb: str, *states: State) -> tuple[State, ...]:

@@ -152,12 +152,12 @@ def _judge(case: Case, root: Path, run: Run, by_verb: bool) -> str:
 def _check_unsettled(case: Case, root: Path) -> None:
     """Assert what holds as the crash left it: the volume's path holds its data, readers see before or after."""
     engine = Engine.open(root, recover=False)
-    volumes = (*case.before.volumes, *case.after.volumes)
+    volumes = [volume for known in (case.before, case.after, *case.left) for volume in known.volumes]
     for volume in engine.list_volumes():
         allowed = {known.content for known in volumes if known.name == volume.name}
         content = images.Images().digest(engine.volume_path(volume.uuid))
         assert content in allowed, f"the path of volume {volume.name} holds something else"
     if case.shown:
         found = state.shown(engine)
-        shown = state.is_between(found, case.shown) if VERBS[case.name].several else found in case.shown
+        shown = state.is_between(found, case.shown) if case.several else found in case.shown
         assert shown, f"readers see neither before nor after: {found}"

@@ -190,6 +190,6 @@ def test_a_second_delete_goes_on_where_a_kill_has_cut_off_the_first(pair: Pair, 
 
 
 @pytest.mark.parametrize("verb", ["create a group", "create a group, one full", "revert to a group", "ungroup"])
-@pytest.mark.parametrize("nth", [1, 2, 3, 4])
+@pytest.mark.parametrize("nth", [1, 2, 3])
 def test_a_recovery_that_is_killed_itself_is_made_good_by_the_next(bench: Bench, verb: str, nth: int) -> None:
     bench.kill(bench.crashed(bench.prepared(verb), Kill(Point("rename", nth), True)))
