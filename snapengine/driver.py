@@ -187,6 +187,11 @@ def merge_bitmap(source: Path, target: Path, name: str) -> None:
     command.run("qemu-img", "bitmap", *args, silent=True)
 
 
+def remove_bitmap(path: Path, name: str) -> None:
+    """Remove a dirty bitmap from the image at path, also an inconsistent one; the backing stays closed."""
+    command.run("qemu-img", "bitmap", "--remove", chain([path]), name, silent=True)
+
+
 def repair_leaks(path: Path) -> None:
     """Give back the clusters of the image at path that nothing refers to; a cut-off write leaves such."""
     command.run("qemu-img", "check", "-q", "-r", "leaks", chain([path]), timeout=None, memory=DATA_MEMORY)

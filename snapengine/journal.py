@@ -30,7 +30,8 @@ class Entry(inventory.Struct, frozen=True, kw_only=True):
     commit   the one rename that decides, of an image
     pulled   else the image whose header decides, once it names the backing
     counted  else the generation of the volume's record that decides, which is the first to publish
-             where all three are None deciding was writing the entry, from then on it only goes forward
+    resized  else the image whose size decides, once it is size; bitmaps are its active dirty bitmaps beforehand
+             where all four are None deciding was writing the entry, from then on it only goes forward
     backing  what the commit's target, or the pulled image, then stands on, None for a standalone image
     run      what the pulled image took in, top first: it must read the same without them
     into     a merge down that belongs to the end: its target is committed into its source, which takes its name
@@ -53,6 +54,9 @@ class Entry(inventory.Struct, frozen=True, kw_only=True):
     commit: Rename | None = None
     pulled: str | None = None
     counted: int | None = None
+    resized: str | None = None
+    size: int | None = None
+    bitmaps: tuple[str, ...] = ()
     run: tuple[str, ...] = ()
     into: Rename | None = None
     backing: str | None = None
@@ -202,8 +206,8 @@ def _is_within(root: Path, entry: Entry) -> bool:
 def names(entry: Entry) -> list[str]:
     """Return all that an entry names in its directory."""
     renames = (*entry.publish, *(rename for rename in (entry.commit, entry.into) if rename is not None))
-    pulled = () if entry.pulled is None else (entry.pulled,)
-    return [*entry.made, *entry.drop, *entry.run, *pulled, *(name for r in renames for name in (r.source, r.target))]
+    written = (name for name in (entry.pulled, entry.resized) if name is not None)
+    return [*entry.made, *entry.drop, *entry.run, *written, *(name for r in renames for name in (r.source, r.target))]
 
 
 def is_running(root: Path, operation: str) -> bool:

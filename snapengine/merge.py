@@ -25,6 +25,7 @@ from snapengine import (
     maps,
     records,
     reflink,
+    sound,
     spans,
     tables,
     units,
@@ -86,7 +87,7 @@ def clone(join: Join, new: Path) -> None:
     for above, under in reversed([*zip(layers, layers[1:])]):
         driver.apply([above.path, under.path], target)
     _join_bitmaps(layers, new)
-    check(new)
+    sound.check(new)
 
 
 def pull(join: Join, progress: Progress | None, *, header_only: bool) -> None:
@@ -132,21 +133,6 @@ def _bitmaps(layer: Layer) -> tuple[tables.Bitmap, ...]:
         os.close(fd)
 
 
-def check(path: Path) -> None:
-    """
-    Sync an image that a tool has written to, and see that it is sound, whatever the tool said; give back its leaks.
-
-    Raises Corrupt for one that is not.
-    """
-    found = driver.check(path)
-    if found.leaks:
-        driver.repair_leaks(path)
-        found = driver.check(path)  # a repair can exit 0 although its writes failed
-    if found != driver.Check():
-        raise errors.Corrupt(what=f"a merge left {path} damaged")
-    durable.sync_file(path)
-
-
 def finish_down(directory: Path, into: Rename, held: int, volume: str) -> None:
     """
     Commit the image called into.target down into into.source, which takes its name; again if that was cut off.
@@ -160,7 +146,7 @@ def finish_down(directory: Path, into: Rename, held: int, volume: str) -> None:
     layers = (join.child, *join.run)
     driver.commit(target, into.source)
     _join_bitmaps(layers, source)
-    check(source)
+    sound.check(source)
     durable.copy_attributes(held, source)
     with imagelock.lease(held, target, volume):
         durable.rename(source, target)
@@ -177,7 +163,7 @@ def prove(directory: Path, pulled: str, run: tuple[str, ...]) -> None:
     layers = tuple(chain.layer(directory / name) for name in run)
     under = chain.under(directory, child.backing) if child.backing else None
     below = chain.read(under.parent, under.name) if under else ()
-    check(child.path)
+    sound.check(child.path)
     if not _reads_same((*layers, *below), (child, *below), _unhidden(layers, child)):
         _put_back(child, run[0])
 

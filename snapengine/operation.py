@@ -145,7 +145,7 @@ def freeze(work: Held, made: Plan, image: Image) -> None:
 
 def pulled(work: Held, made: Plan, kept: resume.Kept, pull: Callable[[], None]) -> None:
     """
-    Run a plan that pull commits: by the last thing that it writes, the header of the plan's pulled image.
+    Run a plan that pull commits: by the last thing that it writes, the header of the plan's pulled or resized image.
 
     kept are the images that the caller keeps VMs out of, among them that one. When this raises, that image stands
     where it stood and reads the same, or recovery finishes.

@@ -111,6 +111,14 @@ def revert(
     return draft.over_active(place, volume, layout.image(target.uuid), kept, made, reserved)
 
 
+def resize(place: Place, volume: VolumeRecord, size: int, bitmaps: tuple[str, ...]) -> Plan:
+    """Plan that volume's active image, which has these active dirty bitmaps, grows in place to size bytes."""
+    changed = [(layout.record(volume.uuid), draft.following(place, volume, size=size))]
+    return draft.plan(
+        place, volume, None, None, changed, (), resized=layout.active_name(volume), size=size, bitmaps=bitmaps
+    )
+
+
 def trash_item(place: Place, volume: VolumeRecord, item: str, size: int, moment: int) -> TrashRecord:
     """Return the record of the trash item that keeps volume's active image, size allocated bytes large, from moment."""
     return TrashRecord(

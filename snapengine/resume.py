@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
-from snapengine import chain, durable, journal, layout, merge, records
+import msgspec
+
+from snapengine import chain, durable, inventory, journal, layout, merge, records, sound
 from snapengine.journal import Entry
 
 Kept = Mapping[str, int]  # open descriptors of images that VMs are kept out of, by name
@@ -40,6 +42,8 @@ def is_committed(root: Path, entry: Entry) -> bool:
         return chain.layer(directory / entry.pulled).backing == entry.backing
     if entry.counted is not None:
         return records.stored_volume(directory).generation >= entry.counted
+    if entry.resized is not None:
+        return chain.layer(directory / entry.resized).header.size == entry.size
     if entry.commit is None:
         return True
     if os.path.lexists(directory / entry.commit.source):
@@ -68,6 +72,7 @@ def publish(root: Path, entry: Entry, kept: Kept | None = None) -> None:
     if entry.pulled is not None and all(os.path.lexists(directory / name) for name in entry.run):
         with _kept(directory, entry, kept, entry.pulled):
             merge.prove(directory, entry.pulled, entry.run)
+    lost = _mended(directory, entry, kept)
     for rename in entry.publish:
         with suppress(FileNotFoundError):
             durable.rename(directory / rename.source, directory / rename.target)
@@ -76,6 +81,7 @@ def publish(root: Path, entry: Entry, kept: Kept | None = None) -> None:
     for name in entry.drop:
         durable.unlink(directory / name)
     durable.sync_directory(directory)
+    _note_broken(directory, lost)
 
 
 def undo(root: Path, entry: Entry, kept: Kept | None = None) -> None:
@@ -96,11 +102,29 @@ def take_back(root: Path, entry: Entry, kept: Kept | None = None) -> None:
         durable.unlink(directory / name)
     if entry.pulled is not None:
         with _kept(directory, entry, kept, entry.pulled):
-            merge.check(directory / entry.pulled)
+            sound.check(directory / entry.pulled)
+    _note_broken(directory, _mended(directory, entry, kept))
     if entry.commit is not None and layout.is_new(entry.commit.source):
         if directory.is_dir():
             durable.sync_directory(directory)
         _remove(directory / entry.commit.source)
+
+
+def _mended(directory: Path, entry: Entry, kept: Kept | None) -> tuple[str, ...]:
+    """Put right what a resize that was cut off left in its image; returns the dirty bitmaps that it cost."""
+    if entry.resized is None:
+        return ()
+    with _kept(directory, entry, kept, entry.resized):
+        return sound.mend(directory / entry.resized, entry.bitmaps)
+
+
+def _note_broken(directory: Path, bitmaps: tuple[str, ...]) -> None:
+    """Name dirty bitmaps in the volume's record that ended where they were needed, so that nobody relies on them."""
+    if bitmaps:
+        volume = records.stored_volume(directory)
+        broken = tuple(dict.fromkeys((*volume.broken_bitmaps, *bitmaps)))
+        changed = msgspec.structs.replace(volume, broken_bitmaps=broken, generation=volume.generation + 1)
+        durable.write(directory / layout.record(volume.uuid), inventory.encode(changed))
 
 
 def _remove(path: Path) -> None:

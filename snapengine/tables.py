@@ -49,9 +49,14 @@ def has_clusters(fd: int, header: Header, *, path: Path | str = "") -> bool:
     return False
 
 
+def has_bitmaps(header: Header) -> bool:
+    """Tell whether the bitmaps that a header names count: it was not rewritten by what knows none."""
+    return bool(header.bitmap_count and header.autoclear & qcow2.BITMAPS)
+
+
 def active_bitmaps(fd: int, header: Header, *, path: Path | str = "") -> tuple[Bitmap, ...]:
     """Return the bitmaps that QEMU would record writes in: consistent, saved correctly, enabled."""
-    if not header.bitmap_count or not header.autoclear & qcow2.BITMAPS:
+    if not has_bitmaps(header):
         return ()
     return tuple(b for b in read_bitmaps(fd, header, path=path) if b.auto and not b.in_use)
 

@@ -186,6 +186,22 @@ def update(volume: str, name: str | None, description: str | None) -> None:
 
 @volume.command()
 @options.volume
+@click.argument("size", type=settings.SIZE, help="Its new size: bytes, or 512M, 10G, 1T. Rounded up to 512.")
+def resize(volume: str, size: int) -> None:
+    """
+    Let a volume grow.
+
+    What is new reads zero. Snapshots keep the size that they froze; a revert to one takes the volume back to that too.
+
+    \b
+    snapengine volume resize db 40G
+    """
+    engine = session.engine()
+    show.one(engine.resize_volume(engine.find_volume(volume), size))
+
+
+@volume.command()
+@options.volume
 def path(volume: str) -> None:
     """
     Print the path of a volume's active image: what its VM opens.

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from snapengine import adopting, clone, clones, errors, flatten, importing, inventory, preview, volume
+from snapengine import adopting, clone, clones, errors, flatten, importing, inventory, preview, resize, volume
 from snapengine.command import Progress
 from snapengine.driver import Format
 from snapengine.engine.opened import Opened
@@ -75,6 +75,11 @@ class Volumes(Opened):
     def update_volume(self, uuid: str, *, name: str | None = None, description: str | None = None) -> Volume:
         """Change a volume's name or description; None leaves it as it is."""
         return volume.update(self._store, uuid, name, description, self.wait)
+
+    def resize_volume(self, uuid: str, size: int) -> Volume:
+        """Let a volume grow to size bytes, rounded up to 512; see resize.resize."""
+        resize.resize(self._store, uuid, size, self.wait)
+        return volume.show(self._store, uuid)
 
     def volume_path(self, uuid: str) -> Path:
         """Return the path of the volume's active image: what a VM opens."""

@@ -1,5 +1,6 @@
 """The verbs that the crash tests cut off, each with a store to work on."""
 
+import json
 import pickle
 import shutil
 import subprocess
@@ -11,8 +12,9 @@ from typing import NamedTuple
 from snapengine.engine import Engine
 from tests.crash import state
 from tests.crash.state import State
-from tests.oracle import CLUSTER, Oracle, poke
+from tests.oracle import CLUSTER, MIB, Oracle, poke
 
+INFO = ("qemu-img", "info", "-f", "qcow2", "--output", "json")
 GIVEN = "0123456789ab4def8123456789abcdef"
 
 
@@ -84,6 +86,8 @@ VERBS = {
     "flatten, nothing to keep": Verb("clean", lambda o, t: o.flatten(t.volume)),
     "flatten a linked clone": Verb("linked", lambda o, t: o.flatten(_clone(o))),
     "set reflinks": Verb("plain", lambda o, t: o.engine.set_reflinks("off")),
+    "resize": Verb("plain", lambda o, t: o.resize(t.volume, 2 * MIB)),
+    "resize, more tables": Verb("small clusters", lambda o, t: o.resize(t.volume, 40 * MIB)),
     "update": Verb("plain", lambda o, t: o.engine.update_snapshot(t.second, name="new"), journaled=False),
     "set the depth limit": Verb("plain", lambda o, t: o.engine.set_depth_limit(7)),
     "create in a moved store": Verb("plain", lambda o, t: o.create(t.volume, "new"), moved=True, journaled=False),
@@ -114,6 +118,7 @@ STORES: dict[str, Callable[[Oracle, Things], object]] = {
     "at the limit": lambda o, t: o.engine.set_depth_limit(2),
     "bitmap": lambda o, t: _bitmap(o.engine.volume_path(t.volume)),
     "clean": lambda o, t: o.revert(t.second),
+    "small clusters": lambda o, t: _small_clusters(o.engine.volume_path(t.volume)),
     "covered": lambda o, t: o.write(t.volume, 0, 8 * CLUSTER),
     "plain on XFS": lambda o, t: None,
     "two volumes": lambda o, t: _two_volumes(o, t),
@@ -194,6 +199,15 @@ def _layered(oracle: Oracle, things: Things, count: int) -> None:
 
 def _bitmap(path: Path) -> None:
     subprocess.run(["qemu-img", "bitmap", "--add", "-f", "qcow2", "-g", "64k", str(path), "backup"], check=True)
+
+
+def _small_clusters(path: Path) -> None:
+    """Put a copy with clusters of 4 KiB in the place of an image, so that its L1 table is soon too short."""
+    copy = path.with_suffix(".copy")
+    layers = ("-B", json.loads(subprocess.check_output(INFO + (str(path),)))["backing-filename"], "-F", "qcow2")
+    convert = ("qemu-img", "convert", "-f", "qcow2", "-O", "qcow2", "-o", "cluster_size=4k")
+    subprocess.run([*convert, *layers, str(path), str(copy)], check=True)
+    copy.replace(path)
 
 
 def make_store(root: Path, name: str) -> None:

@@ -1,0 +1,55 @@
+"""See that an image that a tool has written to is sound, and put right what a tool that was cut off left in it."""
+
+import os
+from pathlib import Path
+
+from snapengine import chain, driver, durable, errors, tables
+
+
+def check(path: Path) -> None:
+    """
+    Sync an image that a tool has written to, and see that it is sound, whatever the tool said; give back its leaks.
+
+    Raises Corrupt for one that is not.
+    """
+    found = driver.check(path)
+    if found.leaks:
+        driver.repair_leaks(path)
+        found = driver.check(path)  # a repair can exit 0 although its writes failed
+    if found != driver.Check():
+        raise errors.Corrupt(what=f"a tool left {path} damaged")
+    durable.sync_file(path)
+
+
+def mend(path: Path, bitmaps: tuple[str, ...]) -> tuple[str, ...]:
+    """
+    Do as check does for an image that had these active dirty bitmaps before a tool opened it for writing.
+
+    Returns those that it has no longer: a tool that is killed leaves them marked as in use, which nobody can read, and
+    what is left of them is removed. May be cut off and done again.
+    """
+    left = _bitmaps(path) if bitmaps else ()
+    for bitmap in left:
+        if bitmap.in_use and bitmap.name in bitmaps:
+            driver.remove_bitmap(path, bitmap.name)
+    check(path)
+    active = {bitmap.name for bitmap in left if bitmap.auto and not bitmap.in_use}
+    return tuple(name for name in bitmaps if name not in active)
+
+
+def inconsistent(fd: int, layer: chain.Layer) -> tuple[str, ...]:
+    """Return the names of the dirty bitmaps of an open image that a QEMU which was killed left marked as in use."""
+    return tuple(bitmap.name for bitmap in _kept(fd, layer) if bitmap.in_use)
+
+
+def _bitmaps(path: Path) -> tuple[tables.Bitmap, ...]:
+    fd = chain.open_layer(path)
+    try:
+        return _kept(fd, chain.opened(fd, path))
+    finally:
+        os.close(fd)
+
+
+def _kept(fd: int, layer: chain.Layer) -> tuple[tables.Bitmap, ...]:
+    """Return the dirty bitmaps that count; where the header was rewritten without them, there are none."""
+    return tables.read_bitmaps(fd, layer.header, path=layer.path) if tables.has_bitmaps(layer.header) else ()
