@@ -111,14 +111,6 @@ def revert(
     return draft.over_active(place, volume, layout.image(target.uuid), kept, made, reserved)
 
 
-def resize(place: Place, volume: VolumeRecord, size: int, bitmaps: tuple[str, ...]) -> Plan:
-    """Plan that volume's active image, which has these active dirty bitmaps, grows in place to size bytes."""
-    changed = [(layout.record(volume.uuid), draft.following(place, volume, size=size))]
-    return draft.plan(
-        place, volume, None, None, changed, (), resized=layout.active_name(volume), size=size, bitmaps=bitmaps
-    )
-
-
 def trash_item(place: Place, volume: VolumeRecord, item: str, size: int, moment: int) -> TrashRecord:
     """Return the record of the trash item that keeps volume's active image, size allocated bytes large, from moment."""
     return TrashRecord(
@@ -235,14 +227,6 @@ def adopted(place: Place, volume: VolumeRecord, parts: Sequence[Parts]) -> tuple
         made.append(replace(record, latest=each is parts[-1], generation=volume.generation))
     trees = tree.grown((), place.operation, made[-1].uuid, place.now) if made else ()
     return replace(volume, trees=trees), made
-
-
-def new_volume(place: Place, volume: VolumeRecord, snapshots: Sequence[str] = ()) -> Plan:
-    """Plan that a volume, prepared in a directory beside its own, appears by one rename of that directory."""
-    target = f"vol-{volume.uuid}"
-    rename = Rename(source=layout.new(target, place.operation), target=target)
-    entry = draft.entry(place, volume.uuid, commit=rename, reserved=(volume.uuid, *snapshots))
-    return Plan(entry, {})
 
 
 def _moved(tip: SnapshotRecord | None, target: SnapshotRecord | None) -> list[tuple[str, Struct]]:

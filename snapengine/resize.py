@@ -1,14 +1,16 @@
 """Resize a volume: it only grows."""
 
+import msgspec
+
 from snapengine import (
     arguments,
     chain,
     driver,
     durable,
     errors,
+    fate,
     hold,
     operation,
-    plan,
     qcow2,
     sound,
     store,
@@ -48,7 +50,7 @@ def resize(opened: Store, volume: str, size: int, wait: float) -> None:
             if wanted > present:
                 _grow(work, old, wanted)
             elif work.volume.size != present:  # the header knows
-                operation.rewrite(work, plan.replace(work.volume, size=present))
+                operation.rewrite(work, msgspec.structs.replace(work.volume, size=present))
 
 
 def _require_growth(work: Held, old: Image, wanted: int) -> None:
@@ -71,7 +73,7 @@ def _grow(work: Held, old: Image, size: int) -> None:
     needed = -(-size // old.layer.header.l1_coverage)
     if needed > old.layer.header.l1_entries:
         durable.require_room(work.directory, needed * 8 + _SLACK)
-    made = plan.resize(work.place, work.volume, size, operation.bitmaps(old))
+    made = fate.grow(work.place, work.volume, size, operation.bitmaps(old))
     layers = chain.read(work.directory, work.active.name)
     operation.pulled(work, made, {work.active.name: old.fd}, lambda: _run(layers, size))
 

@@ -14,12 +14,12 @@ from snapengine import (
     driver,
     durable,
     errors,
+    fate,
     hold,
     inventory,
     layout,
     lock,
     operation,
-    plan,
     records,
     store,
     tree,
@@ -108,7 +108,7 @@ def appear(
         durable.prepare(inside / layout.record(new), inventory.encode(own))
         durable.sync_directory(inside)
 
-    operation.appear(opened, plan.new_volume(place, record, line.uuids if line else ()), steps, request.uuid)
+    operation.appear(opened, fate.appear(place, record, line.uuids if line else ()), steps, request.uuid)
     return show(opened, new)
 
 

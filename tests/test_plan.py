@@ -6,7 +6,7 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from snapengine import inventory, layout, plan
+from snapengine import fate, inventory, layout, plan
 from snapengine.draft import Place, Plan
 from snapengine.inventory import SnapshotRecord, TrashRecord, Tree, VolumeRecord
 from snapengine.journal import Entry, Rename
@@ -169,8 +169,13 @@ ROWS = [
     ),
     Row(
         "new volume",
-        plan.new_volume(PLACE, volume()),
+        fate.appear(PLACE, volume()),
         (new(f"vol-{V}"), f"vol-{V}"), None, (), (), (V,), (), {},
+    ),
+    Row(
+        "resize",
+        fate.grow(PLACE, volume(), 1024, ("b",)),
+        None, None, (), (f"{V}.json",), (), (), {}, (), 1024,
     ),
 ]  # fmt: skip
 EVERY = pytest.mark.parametrize("row", ROWS, ids=[row.id for row in ROWS])

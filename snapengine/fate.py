@@ -1,0 +1,24 @@
+"""What the verbs on a whole volume will do: appear, grow. Pure, as plan is."""
+
+from collections.abc import Sequence
+
+from snapengine import draft, layout
+from snapengine.draft import Place, Plan
+from snapengine.inventory import VolumeRecord
+from snapengine.journal import Rename
+
+
+def appear(place: Place, volume: VolumeRecord, snapshots: Sequence[str] = ()) -> Plan:
+    """Plan that a volume, prepared in a directory beside its own, appears by one rename of that directory."""
+    target = f"vol-{volume.uuid}"
+    rename = Rename(source=layout.new(target, place.operation), target=target)
+    entry = draft.entry(place, volume.uuid, commit=rename, reserved=(volume.uuid, *snapshots))
+    return Plan(entry, {})
+
+
+def grow(place: Place, volume: VolumeRecord, size: int, bitmaps: tuple[str, ...]) -> Plan:
+    """Plan that volume's active image, which has these active dirty bitmaps, grows in place to size bytes."""
+    changed = [(layout.record(volume.uuid), draft.following(place, volume, size=size))]
+    return draft.plan(
+        place, volume, None, None, changed, (), resized=layout.active_name(volume), size=size, bitmaps=bitmaps
+    )
