@@ -23,14 +23,15 @@ from snapengine import (
     qcow2,
     records,
     reflink,
+    sources,
     tree,
     units,
     volume,
 )
 from snapengine.command import Progress
 from snapengine.draft import Place
-from snapengine.importing import Layer, Source
 from snapengine.inventory import SnapshotRecord, Volume, VolumeRecord
+from snapengine.sources import Layer, Source
 from snapengine.store import Store
 
 _FLATTEN = "import it without --chain, which makes one image of it"
@@ -98,7 +99,7 @@ def name_of(file: Path) -> str:
 
 
 def _opened(file: Path) -> AbstractContextManager[Source]:
-    return importing.open_source(file, "qcow2", raw_base=True)
+    return sources.open_source(file, "qcow2", raw_base=True)
 
 
 def _check_chain(opened: Store, request: volume.Request, source: Source) -> None:

@@ -22,7 +22,7 @@ LAYERS = (
     ("move", "steps"),
     ("depth", "health", "lookup", "operation"),
     ("hold",),
-    ("conversion", "duplicate", "fate", "plan", "settle", "strays"),
+    ("conversion", "duplicate", "fate", "plan", "settle", "sources", "strays"),
     ("draft", "resume"),
     ("merge", "removal"),
     ("content", "cost", "sound"),
