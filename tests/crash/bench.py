@@ -22,7 +22,9 @@ Point = TypeVar("Point", Kill, Failure)
 class Bench:
     """Prepares verbs and cuts them off, in worker processes, and keeps the outcomes for the table."""
 
-    def __init__(self, pool: ProcessPoolExecutor, stores: Path, xfs: Path, whole: bool, outcomes: list[Outcome]) -> None:
+    def __init__(
+        self, pool: ProcessPoolExecutor, stores: Path, xfs: Path, whole: bool, outcomes: list[Outcome]
+    ) -> None:
         self._pool = pool
         self._stores = stores
         self._xfs = xfs
