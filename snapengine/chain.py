@@ -7,7 +7,8 @@ followed.
 """
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +37,12 @@ class Layer(NamedTuple):
     def backing(self) -> str | None:
         """Return the name of the image under this one: a bare one, or that of its volume's base."""
         return self.header.backing_name
+
+
+class Pattern(NamedTuple):
+    """An open file whose owner, mode, ACL and label a new image gets."""
+
+    fd: int
 
 
 def layer(path: Path, expected: Expected | None = None) -> Layer:
@@ -86,6 +93,18 @@ def bases(directory: Path) -> list[Path]:
         directory = under(directory, name).parent
         found.append(directory)
     return found
+
+
+@contextmanager
+def advised(path: Path) -> Iterator[None]:
+    """Raise that the image at path, which records know, is missing or bad with what the user can do about it."""
+    try:
+        yield
+    except FileNotFoundError as e:
+        raise errors.Corrupt(what=f"the image {path} is missing") from e
+    except errors.Refused as e:
+        why = f"{e.why}; run 'snapengine verify' to see what helps"
+        raise errors.Refused(path=path, why=why, check=e.check) from e
 
 
 def is_unchanged(before: Layer) -> bool:

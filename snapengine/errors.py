@@ -119,7 +119,8 @@ class Corrupt(Error):
     """Records and images disagree, or one of them is damaged."""
 
     what: str
-    msg = "{self.what}; run 'snapengine verify'"
+    hint = "run 'snapengine verify'"
+    msg = "{self.what}; {self.hint}"
     exit_code = 6
     description = "Records and images disagree"
 
@@ -127,6 +128,9 @@ class Corrupt(Error):
 class Refused(Corrupt):
     """An image is damaged or hostile: no tool was allowed to open it. check names the row of the inspector's table."""
 
+    path: object
+    why: str
+    check: str
     msg = "refused image {self.path}: {self.why}"
     description = "The image is damaged or hostile"
 

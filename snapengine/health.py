@@ -9,6 +9,7 @@ from snapengine.inventory import Struct
 
 RESTORE_RECORD = "restore the record from a backup; the images are not touched"
 RESTORE_IMAGE = "restore the file from a backup"
+REVERT = f"{RESTORE_IMAGE}, or take the volume back to a snapshot, if it has one, with 'snapengine snapshot revert'"
 RESTORE_ROOM = "harmless; 'qemu-img check -r leaks' gives the room back while no VM runs"
 
 
@@ -33,17 +34,18 @@ def of_image(
     """
     Give what is wrong with the image called name in directory, of the object uuid.
 
-    backing is the name of what it must stand on, size its recorded virtual bytes, None where there is no record of
-    that. deep runs `qemu-img check` on it too.
+    backing is the name of what it must stand on, size the recorded virtual bytes of an active image, None for others.
+    deep runs `qemu-img check` on it too.
     """
     path = directory / name
+    repair = RESTORE_IMAGE if size is None else REVERT
     if not os.path.lexists(path):
-        yield problem("image-missing", uuid, path, "the image is missing", RESTORE_IMAGE)
+        yield problem("image-missing", uuid, path, "the image is missing", repair)
         return
     try:
         layer = chain.layer(path)
     except errors.Refused as e:
-        yield problem("image-refused", uuid, path, str(e), RESTORE_IMAGE)
+        yield problem("image-refused", uuid, path, str(e), repair)
         return
     if layer.backing != backing:
         message = f"the image stands on {layer.backing}, the record says {backing}"

@@ -179,7 +179,7 @@ def image(work: Held) -> Iterator[Image]:
     Raises InUse when one has it open, Refused for a bad image or one that does not stand on the latest snapshot as the
     records say, Corrupt for a missing one, Conflict when the volume is not Ready.
     """
-    _check_ready(work.volume)
+    require_ready(work.volume)
     with kept(work, work.active, work.volume) as held:
         if os.fstat(held.fd).st_nlink != 1:
             what = f"{work.active} has another name elsewhere, and what is written to one shows in both; copy it first"
@@ -192,14 +192,14 @@ def kept(work: Held, path: Path, record: tree.Standing) -> Iterator[Image]:
     """Keep every VM out of the image at path, which must stand on what its record says; errors as for image()."""
     expected = chain.expected(tree.backing(work.volume, record))
     with ExitStack() as stack:
-        try:
+        with chain.advised(path):
             fd = stack.enter_context(imagelock.held(path, work.volume.uuid))
-        except FileNotFoundError as e:
-            raise errors.Corrupt(what=f"the image {path} is missing") from e
-        yield Image(fd, chain.opened(fd, path, expected))
+            layer = chain.opened(fd, path, expected)
+        yield Image(fd, layer)
 
 
-def _check_ready(volume: VolumeRecord) -> None:
+def require_ready(volume: VolumeRecord) -> None:
+    """Raise Conflict unless the volume is Enabled and Ready."""
     if volume.status != "Ready" or volume.state != "Enabled":
         state = f"{volume.state}, {volume.status}"
         raise errors.Conflict(what=f"volume {volume.uuid} is {state}; it must be Enabled and Ready")

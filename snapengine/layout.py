@@ -105,6 +105,17 @@ def trash_image(item: str) -> str:
     return f"{item}.trash.qcow2"
 
 
+def damaged_image(operation: str) -> str:
+    """Return the bare name under which an operation keeps a damaged active image that it replaced."""
+    return f"{operation}.damaged.qcow2"
+
+
+def is_damaged(name: str) -> bool:
+    """Tell whether a bare name was made by damaged_image()."""
+    uuid, _, rest = name.partition(".")
+    return is_uuid(uuid) and rest == "damaged.qcow2"
+
+
 def trash_record(item: str) -> str:
     """Return the bare name of a trash item's record."""
     return f"{item}.trash.json"

@@ -38,6 +38,7 @@ from snapengine import (
     store,
     tables,
 )
+from snapengine.chain import Pattern
 from snapengine.draft import Plan
 from snapengine.hold import Held, Image
 from snapengine.inventory import SnapshotRecord, TrashRecord, VolumeRecord
@@ -102,7 +103,7 @@ def over_active(work: Held, entry: Entry, old: Image, making: Making, given: str
 
 
 @contextmanager
-def ready(work: Held, entry: Entry, old: Image, making: Making) -> Iterator[None]:
+def ready(work: Held, entry: Entry, old: Image | Pattern, making: Making) -> Iterator[None]:
     """Make all that a plan over the active image needs before its commit, and keep VMs out of it for the block."""
     assert entry.commit is not None
     new = work.directory / entry.commit.source

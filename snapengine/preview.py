@@ -15,6 +15,7 @@ from snapengine import (
     plan,
     records,
     removal,
+    rescue,
     roster,
     snapshot,
     spans,
@@ -48,30 +49,36 @@ class Preview(Struct, frozen=True, kw_only=True):
     frees: int
 
 
-def revert(opened: Store, uuid: str, wait: float) -> Preview:
+def revert(opened: Store, uuid: str, wait: float, *, rescuing: bool = True) -> Preview:
     """
     Return what a revert to the snapshot would do; raises what that would raise, so that nobody is asked in vain.
 
-    What a crash left is not put right. The volume's lock is shared with others that only read, and given back: the
-    state may be another one a moment later.
+    rescuing tells that a missing or damaged active image is no hindrance. What a crash left is not put right. The
+    volume's lock is shared with others that only read, and given back: the state may be another one a moment later.
     """
     directory = store.find_snapshot(opened.root, uuid)
     with lock.shared(directory.parent, "preview a revert", wait):
         target = records.read_snapshot(directory, uuid)
         snapshot.require_revertible(target)
         work = Held(opened, directory, records.read_volume(directory), hold.place(opened, directory, "revert"))
-        with hold.image(work) as old:
-            is_kept = tables.has_clusters(old.fd, old.layer.header, path=old.layer.path)
-    kept = [Step(verb="trash", image=str(work.active), bytes=0)] if is_kept else []
+        kept = [Step(verb=verb, image=str(work.active), bytes=0) for verb in _goes(work, rescuing)]
     moved = Step(verb="revert", image=str(work.active), onto=target.primary_storage_install_path, bytes=0)
     return Preview(plan=(*kept, moved), bytes=0, frees=0)
+
+
+def _goes(work: Held, rescuing: bool) -> tuple[str, ...]:
+    """Return what becomes of the active image that a revert replaces."""
+    if rescuing and rescue.fault(work) is not None:
+        return () if rescue.is_missing(work) else ("keep",)
+    with hold.image(work) as old:
+        return ("trash",) if tables.has_clusters(old.fd, old.layer.header, path=old.layer.path) else ()
 
 
 def revert_group(opened: Store, uuid: str, wait: float) -> Preview:
     """Return what a revert to the group would do, volume by volume; raises what that would raise."""
     record = roster.read(opened.root, uuid)
     group.require_available(opened, record)
-    found = [revert(opened, member.volume_snapshot_uuid, wait) for member in record.members]
+    found = [revert(opened, member.volume_snapshot_uuid, wait, rescuing=False) for member in record.members]
     return Preview(plan=tuple(step for each in found for step in each.plan), bytes=0, frees=0)
 
 

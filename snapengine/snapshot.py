@@ -23,6 +23,7 @@ from snapengine import (
     operation,
     plan,
     records,
+    rescue,
     store,
     tables,
     tree,
@@ -160,12 +161,14 @@ def revert(opened: Store, snapshot: str, wait: float) -> None:
         lease; THE RENAME of the overlay to V.qcow2       V on S, its former image kept   finishes
         records to their names                                                            finishes
 
-    May be done again and again. Raises InUse while a VM has the volume, NotFound, Locked, Corrupt; then nothing
-    changed.
+    May be done again and again, also where the active image is missing or damaged: see rescue. Raises InUse while a VM
+    has the volume, NotFound, Locked, Corrupt; then nothing changed.
     """
     with hold.volume(opened, store.find_snapshot(opened.root, snapshot), "revert", wait) as work:
         target = records.read_snapshot(work.directory, snapshot)
         require_revertible(target)
+        if rescue.fault(work) is not None:
+            return rescue.revert(work, target)
         with hold.image(work) as old:
             move = reverting(work, old, target)
             operation.over_active(work, move.entry, old, move.making)
@@ -201,8 +204,7 @@ def list_all(opened: Store, volume: str | None) -> tuple[Snapshot, ...]:
     else:
         found = list(store.every(opened.root))
     every = [record for contents in found for record in contents.snapshots.values()]
-    every.sort(key=tree.age)
-    return tuple(tree.view(record) for record in every)
+    return tuple(tree.view(record) for record in sorted(every, key=tree.age))
 
 
 def show(opened: Store, snapshot: str) -> Snapshot:

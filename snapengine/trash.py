@@ -17,6 +17,7 @@ from snapengine import (
     operation,
     plan,
     records,
+    rescue,
     resume,
     store,
     tree,
@@ -118,12 +119,16 @@ def restore(opened: Store, item: str, wait: float) -> None:
         lease; THE RENAME of <item>.trash.qcow2 to V      V as it was when it was kept    finishes
         records to their names, the item's removed                                        finishes
 
-    Raises InUse while a VM has the volume, NotFound, Locked, Corrupt; then nothing changed.
+    A missing or damaged active image is replaced as well: see rescue. Raises InUse while a VM has the volume, NotFound,
+    Locked, Corrupt; then nothing changed.
     """
     with hold.volume(opened, store.find_trash(opened.root, item), "restore trash", wait) as work:
         record, base = _item(work, item)
         expected = chain.expected(tree.backing(work.volume, record))
         size = chain.layer(_image(work, item), expected).header.size
+        if rescue.fault(work) is not None:
+            rescue.restore(work, record, base, size)
+            return
         with hold.image(work) as old:
             new, tip = operation.former(work, old), operation.tip(work, base)
             made = plan.restore(work.place, work.volume, record, base, tip, new, size, operation.bitmaps(old))

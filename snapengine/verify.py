@@ -117,6 +117,8 @@ def _operation(root: Path, operation: str) -> Iterator[Problem]:
 
 def _stray(uuid: str, path: Path) -> Problem:
     message = f"{path.name} belongs to nothing that the records know"
+    if layout.is_damaged(path.name):
+        message = f"{path.name} is a damaged image that a revert or restore has replaced"
     return Problem(kind="stray-file", object=uuid, path=str(path), message=message, repair="move it out of the store")
 
 

@@ -1,6 +1,7 @@
 """snapengine snapshot: what volumes held at a moment."""
 
 import functools
+import os
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
@@ -155,16 +156,22 @@ def revert(snapshot: str, yes: bool, dry_run: bool) -> None:
     if dry_run:
         show.plan(preview)
         return
-    session.confirm(_question(engine, found, any(step.verb == "trash" for step in preview.plan)), yes)
+    session.confirm(_question(engine, found, {step.verb for step in preview.plan}), yes)
     engine.revert(found)
     show.nothing()
 
 
-def _question(engine: "snapengine.Engine", snapshot: str, trash: bool) -> str:
+def _question(engine: "snapengine.Engine", snapshot: str, verbs: set[str]) -> str:
     target = engine.get_snapshot(snapshot)
     volume = engine.get_volume(target.volume_uuid)
     size = text.value("size", volume.actual_size)
-    goes = f"its present image, {size}, goes to the trash" if trash else "its present image holds nothing of its own"
+    goes = "its present image holds nothing of its own"
+    if "trash" in verbs:
+        goes = f"its present image, {size}, goes to the trash"
+    elif "keep" in verbs:
+        goes = f"its present image is damaged and is kept beside it, {size}"
+    elif not os.path.lexists(volume.install_path):
+        goes = "its present image is missing"
     return f"volume '{volume.name}' goes back to snapshot '{target.name}'; {goes}"
 
 
