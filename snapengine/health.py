@@ -10,6 +10,7 @@ from snapengine.inventory import Struct
 RESTORE_RECORD = "restore the record from a backup; the images are not touched"
 RESTORE_IMAGE = "restore the file from a backup"
 REVERT = f"{RESTORE_IMAGE}, or take the volume back to a snapshot, if it has one, with 'snapengine snapshot revert'"
+READ = "run as the store's owner, who may read it; after an error of the disk look into the kernel's log"
 RESTORE_ROOM = "harmless; 'qemu-img check -r leaks' gives the room back while no VM runs"
 
 
@@ -26,6 +27,17 @@ class Problem(Struct, frozen=True, kw_only=True):
 def problem(kind: str, uuid: str, path: Path, message: str, repair: str) -> Problem:
     """Return a problem of the object uuid."""
     return Problem(kind=kind, object=uuid, path=str(path), message=message, repair=repair)
+
+
+def readable(uuid: str, path: Path, found: Iterator[Problem]) -> Iterator[Problem]:
+    """Give what found gives; what can't be read on the way, of the object uuid, is a problem more and ends it."""
+    try:
+        yield from found
+    except FileNotFoundError:  # a verb has just removed it
+        raise
+    except OSError as e:
+        at = os.fsdecode(e.filename) if isinstance(e.filename, str | bytes) else path
+        yield problem("unreadable", uuid, Path(at), f"it can't be read: {e.strerror}", READ)
 
 
 def of_image(

@@ -6,6 +6,7 @@ never blocks, a tool that outlives it still does. Unlocking is explicit, since a
 inherited the descriptor too.
 """
 
+import errno
 import fcntl
 import os
 import random
@@ -41,6 +42,9 @@ def shared(directory: Path, verb: str, wait: float = DEFAULT_WAIT) -> Iterator[N
 @contextmanager
 def _held(directory: Path, kind: int, verb: str, wait: float) -> Iterator[None]:
     fd = _acquire(directory / layout.LOCK, kind, verb, time.monotonic() + wait, wait)
+    if fd is None:
+        yield
+        return
     try:
         yield
     finally:
@@ -49,10 +53,12 @@ def _held(directory: Path, kind: int, verb: str, wait: float) -> Iterator[None]:
         release(fd)
 
 
-def _acquire(path: Path, kind: int, verb: str, deadline: float, wait: float) -> int:
-    """Return a locked descriptor of path, the file that has this name now and not one that had it before."""
+def _acquire(path: Path, kind: int, verb: str, deadline: float, wait: float) -> int | None:
+    """Return a locked descriptor of path, the file that has this name now and not one that had it before; or _open."""
     while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        fd = _open(path, kind)
+        if fd is None:
+            return None
         try:
             _wait_for(fd, kind, path, deadline, wait)
             if os.path.samestat(os.fstat(fd), os.stat(path)):
@@ -64,6 +70,23 @@ def _acquire(path: Path, kind: int, verb: str, deadline: float, wait: float) -> 
             os.close(fd)
             raise
         os.close(fd)
+
+
+def _open(path: Path, kind: int) -> int | None:
+    """
+    Return a descriptor of the file at path, made where it is not there.
+
+    To whoever only reads, a file that it can't write to will do, and where it can make none nobody holds it: None then.
+    """
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    except OSError as e:
+        if kind != fcntl.LOCK_SH or e.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
 
 
 def _sign(fd: int, verb: str) -> None:

@@ -52,6 +52,8 @@ def open_store(root: Path) -> Store:
         record = records.read(path, PrimaryStorage)
     except (FileNotFoundError, NotADirectoryError) as e:
         raise errors.NoStorage(root=root) from e
+    except errors.Corrupt as e:
+        raise errors.Corrupt(what=e.what, hint="restore it from a backup; all else is as it was") from e
     require_safe(root)
     return Store(root, record)
 

@@ -6,7 +6,7 @@ Changes nothing. Each kind of problem is a stable word; docs/reliability.md list
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from snapengine import (
     store,
     strays,
     tree,
+    unfinished,
 )
 from snapengine.health import Problem
 from snapengine.records import Contents
@@ -42,20 +43,29 @@ def verify(opened: Store, volumes: tuple[str, ...], deep: bool, wait: float) -> 
     deep runs `qemu-img check` on each image too. A volume is looked at under its lock, together with others that only
     read: Locked when a writing operation holds it for longer than wait seconds.
     """
-    found: list[Problem] = [] if volumes else list(_storage(opened))
-    chosen = [store.find_volume(opened.root, v) for v in volumes] or store.directories(opened.root)
-    for directory in chosen:
-        with suppress(FileNotFoundError), lock.shared(directory.parent, "verify", wait):
-            found += _volume(opened.root, directory, deep)
-    return tuple(found)
+    root, uuid = opened.root, opened.record.uuid
+    if volumes:
+        return tuple(_volumes(root, [store.find_volume(root, v) for v in volumes], deep, wait))
+    whole = _volumes(root, store.directories(root), deep, wait)
+    parts = (unfinished.problems(root), _accounts(opened), _groups(root), _outside(opened), whole)
+    return tuple(problem for part in parts for problem in health.readable(uuid, root, part))
 
 
-def _storage(opened: Store) -> Iterator[Problem]:
+def _volumes(root: Path, directories: Iterable[Path], deep: bool, wait: float) -> Iterator[Problem]:
+    for directory in directories:
+        with suppress(FileNotFoundError):
+            uuid = directory.parent.name.removeprefix("vol-")
+            yield from health.readable(uuid, directory, _locked(root, directory, deep, wait))
+
+
+def _locked(root: Path, directory: Path, deep: bool, wait: float) -> Iterator[Problem]:
+    with lock.shared(directory.parent, "verify", wait):
+        found = _volume(root, directory, deep)
+    yield from found
+
+
+def _outside(opened: Store) -> Iterator[Problem]:
     root = opened.root
-    for operation in journal.operations(root):
-        yield from _operation(root, operation)
-    yield from _accounts(opened)
-    yield from _groups(root)
     first: dict[str, Path] = {}
     for volume in (directory.parent for directory in store.directories(root)):
         if first.setdefault(volume.name, volume) != volume:
@@ -72,7 +82,7 @@ def _accounts(opened: Store) -> Iterator[Problem]:
         message = "the accounts' record is missing"
         yield health.problem("record-damaged", opened.record.uuid, path, message, health.RESTORE_RECORD)
     except errors.Corrupt as e:
-        yield health.problem("record-damaged", opened.record.uuid, path, str(e), health.RESTORE_RECORD)
+        yield health.problem("record-damaged", opened.record.uuid, path, e.what, health.RESTORE_RECORD)
 
 
 def _groups(root: Path) -> Iterator[Problem]:
@@ -82,7 +92,7 @@ def _groups(root: Path) -> Iterator[Problem]:
             for member in roster.read(root, uuid).members:
                 yield from _member(root, uuid, member.volume_uuid, member.volume_snapshot_uuid)
         except errors.Corrupt as e:
-            yield health.problem("record-damaged", uuid, path, str(e), health.RESTORE_RECORD)
+            yield health.problem("record-damaged", uuid, path, e.what, health.RESTORE_RECORD)
         except errors.NotFound:
             continue  # it went a moment ago
 
@@ -99,22 +109,6 @@ def _member(root: Path, group: str, volume: str, snapshot: str) -> Iterator[Prob
             yield health.problem("wrong-group", snapshot, path, message, _REGROUP)
 
 
-def _operation(root: Path, operation: str) -> Iterator[Problem]:
-    path = journal.path_of(root, operation)
-    try:
-        entry = journal.read(root, operation)
-    except errors.Corrupt as e:
-        repair = "if no newer snapengine wrote it, move it out of the store, then verify again"
-        yield health.problem("journal-damaged", operation, path, str(e), repair)
-        return
-    if entry is not None and not journal.is_running(root, operation):
-        message = f"{entry.verb} of {entry.started} was cut off"
-        repair = "the next verb on the volume, or 'snapengine status', finishes or undoes it"
-        if not all(directory.is_dir() for directory in settle.directories(root, entry)):
-            repair = "mount the disk of its volume; only if the volume is gone for good, remove this file"
-        yield health.problem("unfinished", entry.volume_uuid, path, message, repair)
-
-
 def _stray(uuid: str, path: Path) -> Problem:
     message = f"{path.name} belongs to nothing that the records know"
     if layout.is_damaged(path.name):
@@ -129,7 +123,7 @@ def _volume(root: Path, directory: Path, deep: bool) -> list[Problem]:
     except errors.NotFound:
         return []
     except errors.Corrupt as e:
-        return [health.problem("record-damaged", volume, directory, str(e), health.RESTORE_RECORD)]
+        return [health.problem("record-damaged", volume, directory, e.what, health.RESTORE_RECORD)]
     found = [*_trees(contents), *_strays(root, contents)]
     if fault := clones.fault(contents):
         found.append(health.problem("base-missing", volume, *fault, health.RESTORE_IMAGE))
@@ -138,7 +132,7 @@ def _volume(root: Path, directory: Path, deep: bool) -> list[Problem]:
         strangers = roster.strangers(root, contents)
         found += [health.problem("wrong-group", uuid, path, message, _REGROUP) for uuid, path, message in strangers]
     for image in _images(contents):
-        found += health.of_image(directory, *image, deep)
+        found += health.readable(image[0], directory / image[1], health.of_image(directory, *image, deep))
     return found
 
 
@@ -164,7 +158,7 @@ def _strays(root: Path, contents: Contents) -> Iterator[Problem]:
 
 
 def _backing(path: Path) -> str | None:
-    with suppress(errors.Refused, errors.Corrupt):
+    with suppress(errors.Refused, errors.Corrupt, OSError):
         return chain.layer(path).backing
     return None
 

@@ -19,7 +19,7 @@ LAYERS = (
     ("clone", "exporting", "flatten", "grouping", "importing", "preview"),
     ("accounts", "delete", "diff", "group", "recovery", "resize", "shrinking", "sizes", "snapshot", "status", "tag",
      "trash", "undo", "verify", "volume"),
-    ("move", "rescue", "steps"),
+    ("move", "rescue", "steps", "unfinished"),
     ("depth", "health", "lookup", "operation"),
     ("hold",),
     ("conversion", "duplicate", "fate", "plan", "settle", "sources", "strays"),

@@ -1,11 +1,25 @@
 """A store that lost a part which it can do without, or that cannot be written: whatever is whole goes on working."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from snapengine import command, draft, inventory, layout, units
 from snapengine.engine import Engine
+from tests import prepared, privileged
 from tests.command_line import CommandLine
 from tests.oracle import Oracle
+from tests.prepared import Prepared
+
+
+@pytest.fixture
+def shown(tmp_path: Path) -> Iterator[Prepared]:
+    """Return a store of root's that everybody may read."""
+    command._module()  # who is nobody can't load it any more
+    with privileged.open_directory() as place:
+        yield prepared.make(tmp_path / "storage").copied(place / "storage")
 
 
 def test_a_store_whose_empty_journal_directory_was_not_backed_up_goes_on(oracle: Oracle) -> None:
@@ -21,8 +35,63 @@ def test_a_store_whose_empty_journal_directory_was_not_backed_up_goes_on(oracle:
 
 
 def test_a_volume_is_created_where_the_journal_directory_is_gone(tmp_path: Path) -> None:
-    command = CommandLine(tmp_path / "storage")
-    command.text("init")
+    run = CommandLine(tmp_path / "storage")
+    run.text("init")
     shutil.rmtree(tmp_path / "storage" / "journal")
-    command.text("volume", "create", "db", "--size", "1M")
-    assert command.text("verify") == "no problems\n"
+    run.text("volume", "create", "db", "--size", "1M")
+    assert run.text("verify") == "no problems\n"
+
+
+def test_a_damaged_record_of_the_store_is_no_reason_to_run_verify_again(tmp_path: Path) -> None:
+    run = CommandLine(tmp_path / "storage")
+    run.text("init")
+    (tmp_path / "storage" / "primary-storage.json").write_text("{")
+    for words in (["verify"], ["status"]):
+        told = run.error(6, *words)
+        assert "restore it from a backup" in told and "run 'snapengine verify'" not in told
+
+
+@pytest.mark.parametrize("name", ["accounts.json", "journal/{}.json", "record"])
+def test_verify_never_sends_people_to_verify_for_what_it_found(oracle: Oracle, name: str) -> None:
+    volume = oracle.volume()
+    snapshot = oracle.create(volume, "a")
+    record = Path(snapshot.primary_storage_install_path).with_suffix(".json")
+    path = record if name == "record" else oracle.engine.root / name.format("1" * 32)
+    path.write_text("[]")
+    (problem,) = oracle.engine.verify()
+    assert "snapengine verify" not in problem.message
+
+
+def test_what_was_cut_off_is_told_with_local_time(oracle: Oracle) -> None:
+    volume = oracle.volume()
+    directory = oracle.engine.volume_path(volume).parent
+    place = draft.Place("1" * 32, "revert", str(directory.relative_to(oracle.engine.root)), "Jun 7, 2017 9:20:17 PM", 1)
+    entry = draft.entry(place, volume, made=(layout.image("2" * 32),))
+    (oracle.engine.root / "journal" / layout.record("1" * 32)).write_bytes(inventory.encode(entry))
+    (problem,) = oracle.engine.verify()
+    assert problem.message == f"revert, begun {units.local_time('Jun 7, 2017 9:20:17 PM')}, was cut off"
+
+
+@privileged.needs_root
+@pytest.mark.root
+def test_who_may_only_read_verifies_and_previews_and_is_told_what_he_may_not_see(shown: Prepared) -> None:
+    hidden = shown.image(shown.first)
+    hidden.chmod(0)
+    found = privileged.as_nobody(lambda: Engine.open(shown.root, recover=False).verify())
+    accounts = shown.root / "accounts.json"
+    assert [(p.kind, p.path) for p in found] == [("unreadable", str(accounts)), ("unreadable", str(hidden))]
+    hidden.chmod(0o644)
+    preview = privileged.as_nobody(lambda: Engine.open(shown.root, recover=False).preview_revert(shown.second))
+    assert preview.plan[-1].verb == "revert"
+
+
+@privileged.needs_root
+@pytest.mark.root
+@pytest.mark.parametrize("closed", ["directory", "record", "account"])
+def test_what_can_not_be_read_keeps_verify_from_nothing_else(shown: Prepared, closed: str) -> None:
+    where = {"directory": shown.directory, "record": shown.record(shown.first), "account": shown.directory.parents[1]}
+    where[closed].chmod(0)
+    shown.engine.volume_path(shown.other).unlink()
+    found = privileged.as_nobody(lambda: Engine.open(shown.root, recover=False).verify())
+    assert any(p.kind == "unreadable" and p.path.startswith(str(where[closed])) for p in found)
+    assert closed == "account" or ("image-missing", shown.other) in [(p.kind, p.object) for p in found]
