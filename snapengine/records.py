@@ -7,9 +7,9 @@ is the state before or after a concurrent verb and never a mix.
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -18,6 +18,9 @@ from snapengine.inventory import Record, SnapshotRecord, TrashRecord, VolumeReco
 
 ATTEMPTS = 100  # a reader loses this often only against writers without a pause
 _USUAL = 2**16  # bytes; to make room for the largest record would cost more than to read a usual one
+
+
+Kept = TypeVar("Kept", SnapshotRecord, TrashRecord)
 
 
 class Contents(NamedTuple):
@@ -136,10 +139,24 @@ def read_trash(directory: Path, item: str) -> TrashRecord:
 
 def contents(directory: Path) -> Contents:
     """Return all records of the volume in directory, as of one moment; NotFound when the volume went meanwhile."""
+    return _as_of_one_moment(directory, whole=True)[0]
+
+
+def intact(directory: Path) -> tuple[Contents, tuple[errors.Corrupt, ...]]:
+    """
+    Return the records as contents() does without damaged ones of snapshots and trash items, and what those are.
+
+    For whoever only shows them: what stands on a snapshot that is left out has `latest` and `distance` as recorded.
+    """
+    return _as_of_one_moment(directory, whole=False)
+
+
+def _as_of_one_moment(directory: Path, whole: bool) -> tuple[Contents, tuple[errors.Corrupt, ...]]:
     for _ in range(ATTEMPTS):
         before = read_volume(directory)
+        damaged: list[errors.Corrupt] = []
         try:
-            found = _read_all(directory, before)
+            found = _read_all(directory, before, None if whole else damaged)
         except errors.NotFound:
             continue  # a record went between the listing and the reading: a verb is at work
         except errors.Corrupt:
@@ -147,14 +164,15 @@ def contents(directory: Path) -> Contents:
                 raise
             continue
         if read_volume(directory).generation == before.generation:
-            return found
+            return found, tuple(damaged)
     raise errors.Busy(what=f"volume {directory.parent.name.removeprefix('vol-')} changes all the time; try again later")
 
 
-def _read_all(directory: Path, volume: VolumeRecord) -> Contents:
+def _read_all(directory: Path, volume: VolumeRecord, damaged: list[errors.Corrupt] | None) -> Contents:
+    """Return all records; damaged, if given, takes the error of each that is left out."""
     names, items = record_names(directory)
-    snapshots = [read_snapshot(directory, name) for name in names if name != volume.uuid]
-    trash = [read_trash(directory, name) for name in items]
+    snapshots = _each(directory, (name for name in names if name != volume.uuid), read_snapshot, damaged)
+    trash = _each(directory, items, read_trash, damaged)
     records = {r.uuid: r for r in snapshots if _is_there(volume, r)}
     kept = {r.uuid: r for r in trash if _is_there(volume, r)}
     for moved in volume.moved:
@@ -163,7 +181,27 @@ def _read_all(directory: Path, volume: VolumeRecord) -> Contents:
             records[moved.uuid] = msgspec.structs.replace(records[moved.uuid], **changes)
         elif moved.uuid in kept:
             kept[moved.uuid] = msgspec.structs.replace(kept[moved.uuid], snapshot_uuid=moved.parent_uuid)
-    return Contents(directory, volume, tree.fresh(volume, records), kept)
+    try:
+        return Contents(directory, volume, tree.fresh(volume, records), kept)
+    except errors.Corrupt as e:
+        if damaged is None:
+            raise
+        damaged += [] if damaged else [e]
+        return Contents(directory, volume, records, kept)
+
+
+def _each(
+    directory: Path, names: Iterable[str], read: Callable[[Path, str], Kept], damaged: list[errors.Corrupt] | None
+) -> list[Kept]:
+    found = []
+    for name in names:
+        try:
+            found.append(read(directory, name))
+        except errors.Corrupt as e:
+            if damaged is None:
+                raise
+            damaged.append(e)
+    return found
 
 
 def _is_there(volume: VolumeRecord, record: SnapshotRecord | TrashRecord) -> bool:

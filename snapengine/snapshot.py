@@ -200,7 +200,7 @@ def reverting(work: Held, old: Image, target: SnapshotRecord) -> Move:
 def list_all(opened: Store, volume: str | None) -> tuple[Snapshot, ...]:
     """Return the inventories of a volume's snapshots, or of all, oldest first, parents before children."""
     if volume is not None:
-        found = [records.contents(store.find_volume(opened.root, volume))]
+        found = [store.intact(store.find_volume(opened.root, volume))]
     else:
         found = list(store.every(opened.root))
     every = [record for contents in found for record in contents.snapshots.values()]

@@ -2,6 +2,8 @@
 
 import os
 from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -22,7 +24,11 @@ class Unfinished(Struct, frozen=True, kw_only=True):
 
 
 class Status(Struct, frozen=True, kw_only=True):
-    """The store at a glance; free, used and trash are bytes: used is what the store's own files take."""
+    """
+    The store at a glance; free, used and trash are bytes: used is what the files of volumes take.
+
+    damaged is how many records, and entries of the journal, can't be read: `verify` tells which.
+    """
 
     uuid: str
     name: str
@@ -37,12 +43,23 @@ class Status(Struct, frozen=True, kw_only=True):
     trash_items: int
     trash: int
     unfinished: tuple[Unfinished, ...]
+    damaged: int
+
+
+class _Found(NamedTuple):
+    """What is in a volume's directory: its records if they can be read, how many of them are damaged, bytes used."""
+
+    contents: records.Contents | None
+    snapshots: int
+    damaged: int
+    used: int
 
 
 def status(opened: Store) -> Status:
     """Return the store at a glance; sizes are read from the files, not from records."""
-    every = list(store.every(opened.root))
+    found = [each for directory in store.directories(opened.root) if (each := _looked_at(directory)) is not None]
     space = os.statvfs(opened.root)
+    every = [each.contents for each in found if each.contents is not None]
     items = [item for contents in every for item in contents.trash.values()]
     depths = [record.distance for contents in every for record in contents.snapshots.values()]
     return Status(
@@ -50,24 +67,51 @@ def status(opened: Store) -> Status:
         name=opened.record.name,
         root=str(opened.root),
         free=space.f_bavail * space.f_frsize,
-        used=sum(_used(contents) for contents in every),
-        volumes=len(every),
-        snapshots=len(depths),
+        used=sum(each.used for each in found),
+        volumes=len(found),
+        snapshots=sum(each.snapshots for each in found),
         deepest_chain=max(depths, default=0),
         max_incremental_snapshot_num=opened.record.max_incremental_snapshot_num,
         reflinks=opened.record.reflinks,
         trash_items=len(items),
         trash=sum(item.size for item in items),
         unfinished=_unfinished(opened),
+        damaged=sum(each.damaged for each in found) + _damaged_entries(opened.root),
     )
 
 
-def _used(contents: records.Contents) -> int:
+def _looked_at(directory: Path) -> _Found | None:
+    """Return what is in a volume's directory, None where it went; what is damaged counts, as far as its name tells."""
+    contents: records.Contents | None = None
+    try:
+        contents, bad = records.intact(directory)
+    except errors.NotFound:
+        return None
+    except errors.Corrupt as e:
+        bad = (e,)
+    if contents is not None and not bad:
+        return _Found(contents, len(contents.snapshots), 0, _used(directory))
+    names, _ = records.record_names(directory)
+    volume = directory.parent.name.removeprefix("vol-")
+    return _Found(contents, len(set(names) - {volume}), len(bad), _used(directory))
+
+
+def _damaged_entries(root: Path) -> int:
+    found = 0
+    for operation in journal.operations(root):
+        try:
+            journal.read(root, operation)
+        except errors.Corrupt:
+            found += 1
+    return found
+
+
+def _used(directory: Path) -> int:
     """Return the bytes that the files of a volume take; two names of one file count once."""
     blocks = {}
-    for name in os.listdir(contents.directory):
+    for name in os.listdir(directory):
         with suppress(FileNotFoundError):  # a verb has just renamed or removed it
-            status = os.lstat(contents.directory / name)
+            status = os.lstat(directory / name)
             blocks[status.st_ino] = status.st_blocks
     return sum(blocks.values()) * 512
 

@@ -198,9 +198,17 @@ def every(root: Path) -> Iterator[Contents]:
     """
     Give the records of every volume, each as of one moment; what is deleted meanwhile is left out.
 
-    So is a volume with a damaged record, with a warning: one volume never keeps the others from being seen.
+    So is what has a damaged record, with a warning: one snapshot, or volume, never keeps the others from being seen.
     """
-    yield from _readable(directories(root), records.contents)
+    yield from _readable(directories(root), intact)
+
+
+def intact(directory: Path) -> Contents:
+    """Return the records of a volume without those that are damaged, with a warning for each."""
+    found, damaged = records.intact(directory)
+    for each in damaged:
+        log.warning("left out: %s", each)
+    return found
 
 
 def volumes(root: Path) -> Iterator[tuple[Path, VolumeRecord]]:

@@ -317,7 +317,7 @@ def test_a_volume_with_a_damaged_record_keeps_nobody_from_the_others(oracle: Ora
     assert [volume.uuid for volume in engine.list_volumes()] == [sound]
     assert [snapshot.uuid for snapshot in engine.list_snapshots()] == [kept]
     assert engine.find_volume("sound") == sound and engine.find_snapshot("sound/kept") == kept
-    assert engine.status().volumes == 1 and engine.list_trash() == ()
+    assert (engine.status().volumes, engine.status().damaged) == (2, 1) and engine.list_trash() == ()
     assert engine.add_tag(sound, "mine", user=True) and engine.attach_volume(sound, "vm").device_id == 0
     with pytest.raises(errors.Corrupt, match=str(record)):
         engine.get_volume(damaged)

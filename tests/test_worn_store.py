@@ -1,5 +1,6 @@
 """A store that lost a part which it can do without, or that cannot be written: whatever is whole goes on working."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,3 +96,34 @@ def test_what_can_not_be_read_keeps_verify_from_nothing_else(shown: Prepared, cl
     found = privileged.as_nobody(lambda: Engine.open(shown.root, recover=False).verify())
     assert any(p.kind == "unreadable" and p.path.startswith(str(where[closed])) for p in found)
     assert closed == "account" or ("image-missing", shown.other) in [(p.kind, p.object) for p in found]
+
+
+def test_one_damaged_record_hides_no_other_from_lists_and_counts(oracle: Oracle) -> None:
+    volume = oracle.volume("db")
+    a, b, c = (oracle.create(volume, name) for name in "abc")
+    whole = oracle.engine.status()
+    Path(b.primary_storage_install_path).with_suffix(".json").write_text("{")
+    run = CommandLine(oracle.engine.root)
+
+    for words in (["snapshot", "list"], ["snapshot", "list", "db"], ["tag", "list"]):
+        ended = run(*words, "--output", "json")
+        assert ended.code == 6 and ended.stderr.count("warning: left out: ") == 1 and b.uuid in ended.stderr
+        if words[0] == "snapshot":
+            assert [each["name"] for each in json.loads(ended.stdout)["inventories"]] == ["a", "c"]
+    found = run.json("status")
+    assert (found["volumes"], found["snapshots"], found["deepestChain"], found["damaged"]) == (1, 3, 3, 1)
+    assert abs(found["used"] - whole.used) <= 4096
+    assert "run 'snapengine verify'" in run("status").stderr
+
+
+def test_a_damaged_volume_is_counted_with_all_that_its_files_take(oracle: Oracle) -> None:
+    volume = oracle.volume("db")
+    oracle.create(volume, "a")
+    whole = oracle.engine.status()
+    oracle.engine.volume_path(volume).with_suffix(".json").write_text("{")
+    (oracle.engine.root / "journal" / layout.record("1" * 32)).write_text("[]")
+
+    found = oracle.engine.status()
+    assert (found.volumes, found.snapshots, found.damaged) == (1, 1, 2)
+    assert abs(found.used - whole.used) <= 4096
+    assert CommandLine(oracle.engine.root)("volume", "list").code == 6

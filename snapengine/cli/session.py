@@ -14,6 +14,7 @@ def engine(*, recover: bool = True) -> "snapengine.Engine":
     said = settings.current()
     if said.verbose:
         _show_commands()
+    _show_warnings(said)
     opened = snapengine.Engine.open(said.root, recover=recover, wait=said.wait)
     if not said.quiet:
         for r in opened.recovered:
@@ -29,6 +30,26 @@ def _show_commands() -> None:
     handler = logging.StreamHandler(sys.stderr)
     log.addHandler(handler)
     log.setLevel(logging.INFO)
+    click.get_current_context().find_root().call_on_close(lambda: log.removeHandler(handler))
+
+
+def _show_warnings(said: settings.Settings) -> None:
+    """Print the engine's warnings; what can't be read matters to a list alone, and is kept for it."""
+    import logging  # late, as above
+
+    def is_shown(record: logging.LogRecord) -> bool:
+        message = f"warning: {text.plain(record.getMessage())}"
+        record.msg, record.args = message, ()
+        if message.startswith("warning: left out: "):
+            said.left_out[message] = None
+            return False
+        return True
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.WARNING)
+    handler.addFilter(is_shown)
+    log = logging.getLogger("snapengine")
+    log.addHandler(handler)
     click.get_current_context().find_root().call_on_close(lambda: log.removeHandler(handler))
 
 

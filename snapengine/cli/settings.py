@@ -22,6 +22,9 @@ class Settings:
     quiet: bool = False
     wait: float = 60.0
 
+    def __init__(self) -> None:
+        self.left_out: dict[str, None] = {}  # not said but noted: warnings of what a list can't hold, in their order
+
 
 def of(ctx: click.Context) -> Settings:
     """Return the settings of the run that ctx belongs to."""

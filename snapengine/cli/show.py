@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from snapengine import errors
 from snapengine.cli import forest, settings, text, wire
 
 if TYPE_CHECKING:
@@ -37,12 +38,16 @@ def many(
     """
     Print objects: in JSON under key, in text the fields called names as a table.
 
-    known is asked, for a table only, what the uuids of other objects are called.
+    known is asked, for a table only, what the uuids of other objects are called. A list that had to leave something out
+    ends with exit code 6.
     """
     if in_json():
         raw(wire.document({key: answers}))
     else:
         table([text.label(name) for name in names], text.rows(answers, names, known()))
+    if settings.current().left_out and click.get_current_context().info_name == "list":
+        click.echo("\n".join(settings.current().left_out), err=True)
+        raise click.exceptions.Exit(errors.Corrupt.exit_code)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

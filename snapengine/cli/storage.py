@@ -46,6 +46,8 @@ def status() -> None:
     """
     found = session.engine().status()
     show.one(found)
+    if found.damaged and not show.in_json():
+        click.echo("warning: there are damaged records; run 'snapengine verify' to see which", err=True)
     if found.unfinished and not show.in_json():
         show.line("")
         show.table([text.label(name) for name in _UNFINISHED], text.rows(found.unfinished, _UNFINISHED, {}))
