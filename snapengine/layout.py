@@ -190,6 +190,11 @@ def recorded(name: str) -> str | None:
     return uuid if rest == "json" and is_uuid(uuid) else None
 
 
+def owner(name: str) -> str:
+    """Return the uuid that the bare name of an image, a record or a volume's directory begins with."""
+    return name.removeprefix("vol-").partition(".")[0]
+
+
 def uuid_of(name: str) -> str | None:
     """Return the uuid of a snapshot's bare image name, None for any other name."""
     uuid = name.removesuffix(".qcow2")

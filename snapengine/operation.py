@@ -23,6 +23,7 @@ import msgspec
 
 from snapengine import (
     chain,
+    claims,
     durable,
     errors,
     imagelock,
@@ -35,7 +36,6 @@ from snapengine import (
     records,
     resume,
     settle,
-    store,
     tables,
 )
 from snapengine.chain import Pattern
@@ -202,16 +202,18 @@ def begun(
     """
     Hold entry in the journal for the block, which ends it; when the block fails, undo it, or finish what was committed.
 
-    A given uuid, and an account's quota, are looked at under the store's short lock. The first error is the one that
+    Nothing may have a name that it makes. A given uuid, and an account's quota, are looked at under the store's short
+    lock. The first error is the one that
     counts; what the system says becomes an error of the engine.
     """
     _check_directories(root, entry)
     with errors.translated(), ExitStack() as stack:
         if given is None and not quota.is_bounded(entry):
+            claims.require_new(root, entry, None)
             stack.enter_context(journal.begun(root, entry))
         else:
             with lock.exclusive(root, entry.verb):
-                _check_unused(root, given)
+                claims.require_new(root, entry, given)
                 quota.require(root, entry)
                 stack.enter_context(journal.begun(root, entry))
         try:
@@ -234,14 +236,6 @@ def _resumed(root: Path, entry: Entry, kept: resume.Kept | None) -> bool:
         return settle.settle(root, entry, kept) == settle.FINISHED
     except (OSError, errors.Error):
         return False
-
-
-def _check_unused(root: Path, given: str | None) -> None:
-    if given is None:
-        return
-    reserved = any(given in part.reserved for entry in journal.entries(root) for part in journal.parts(entry))
-    if reserved or store.is_known(root, given):
-        raise errors.Invalid(what=f"the uuid {given} is in use; give another one or none")
 
 
 def prepare(directory: Path, made: Plan) -> None:

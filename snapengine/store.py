@@ -6,7 +6,6 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -178,12 +177,26 @@ def _is_found(find: Callable[[Path, str], Path], root: Path, uuid: str) -> bool:
 
 
 def is_known(root: Path, uuid: str) -> bool:
-    """Tell whether any volume, snapshot, trash item or group has this uuid, deleted ones among them."""
-    names = (layout.record(uuid), layout.trash_record(uuid))
-    if os.path.lexists(root / layout.GROUPS / names[0]):
+    """
+    Tell whether anything has this uuid: a volume, snapshot, trash item or group, deleted ones among them.
+
+    Each file and directory counts, also where the others of that object were lost.
+    """
+    if os.path.lexists(root / layout.GROUPS / layout.record(uuid)):
         return True
-    every = chain(directories(root), deleted_directories(root))
-    return any(os.path.lexists(directory / name) for directory in every for name in names)
+    accounts = account_directories(root, *layout.TYPES.values(), layout.TRASH)
+    return any(_is_in(account, uuid) for account in accounts)
+
+
+def _is_in(account: Path, uuid: str) -> bool:
+    """Tell whether a volume of an account, or one of its files, has this uuid."""
+    if os.path.lexists(account / f"vol-{uuid}"):
+        return True
+    for directory in volume_directories(account):
+        with suppress(FileNotFoundError, NotADirectoryError):  # removed meanwhile
+            if any(name.startswith(uuid) for name in os.listdir(directory)):
+                return True
+    return False
 
 
 def _holding(root: Path, uuid: str, name: str, kind: str, shows: str) -> Path:
