@@ -202,9 +202,8 @@ def begun(
     """
     Hold entry in the journal for the block, which ends it; when the block fails, undo it, or finish what was committed.
 
-    Nothing may have a name that it makes. A given uuid, and an account's quota, are looked at under the store's short
-    lock. The first error is the one that
-    counts; what the system says becomes an error of the engine.
+    Nothing may have a name that it makes yet. A given uuid, and an account's quota, are looked at under the store's
+    short lock. The first error is the one that counts; what the system says becomes an error of the engine.
     """
     _check_directories(root, entry)
     with errors.translated(), ExitStack() as stack:

@@ -36,7 +36,7 @@ def nothing_stands_in_the_journal(patch: pytest.MonkeyPatch) -> None:
 
 def an_undo_removes_nothing(patch: pytest.MonkeyPatch) -> None:
     """Undo by dropping the journal's entry only."""
-    patch.setattr(resume, "undo", lambda root, entry: journal.drop(root, entry.uuid))
+    patch.setattr(resume, "undo", lambda root, entry, kept=None: journal.drop(root, entry.uuid))
 
 
 def recovery_always_undoes(patch: pytest.MonkeyPatch) -> None:
