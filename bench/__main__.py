@@ -9,13 +9,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from subprocess import CalledProcessError
 
-from bench import copies, create, diff, export, listing, program, report, site, spent
+from bench import copies, create, deleting, diff, export, listing, program, report, site, spent
 from bench.measure import Missing
 from bench.row import Bench, Row
 from bench.site import Site
 
 OUT = Path(__file__).with_name("out")
-BENCHES = (*create.BENCHES, *program.BENCHES, *listing.BENCHES, *export.BENCHES, *diff.BENCHES, *copies.BENCHES)
+BENCHES = (
+    *create.BENCHES,
+    *program.BENCHES,
+    *listing.BENCHES,
+    *export.BENCHES,
+    *diff.BENCHES,
+    *copies.BENCHES,
+    *deleting.BENCHES,
+)
 SPENT = "spent"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from bench import inventories, libvirt
+from bench import disks, inventories, libvirt
 from bench.libvirt import Libvirt
 from snapengine import Engine, arguments
 from snapengine.units import GIB
@@ -32,6 +32,7 @@ class Site:
         self.runs = runs
         self._stack = stack
         self._chains: dict[int, Chain] = {}
+        self._disks: dict[str, Path] = {}
 
     @cached_property
     def engine(self) -> Engine:
@@ -46,6 +47,17 @@ class Site:
             made = [self.engine.create_snapshot(volume.uuid, f"layer-{count}") for count in range(1, depth + 1)]
             self._chains[depth] = Chain(volume.uuid, made[-1].uuid, self.engine.volume_path(volume.uuid))
         return self._chains[depth]
+
+    def disk(self, kind: str) -> Path:
+        """Return where a file system of this kind ("ext4", "xfs") is mounted, made when it is first asked for."""
+        if kind not in self._disks:
+            self._disks[kind] = self._stack.enter_context(disks.mounted(kind, self.root, 24 * GIB))
+        return self._disks[kind]
+
+    def engine_on(self, kind: str) -> Engine:
+        """Return an engine on a store of its own on a file system of this kind."""
+        root = self.disk(kind) / "store"
+        return Engine.open(root) if root.exists() else Engine.init(root)
 
     @cached_property
     def inventories(self) -> Path:
