@@ -178,18 +178,31 @@ def _areas() -> Layers:
 _PAIR = "delete on {}, {} / qemu-img commit"
 _TEN = "delete 10 neighbours on {}, {} / 10 commits"
 
+_ONE = (  # file system, layers, name, what they are, target
+    ("xfs", _beside, "sequence-512", "2 x 512 MiB one behind the other", 0.12),
+    ("xfs", _over, "over", "512 MiB over 512 MiB", 0.12),
+    ("xfs", _scattered, "scattered", "2 x 256 MiB in 64 KiB pieces", 1.0),
+    ("ext4", _beside, "sequence-512", "2 x 512 MiB one behind the other", 1.0),
+    ("ext4", _over, "over", "512 MiB over 512 MiB", 1.0),
+    ("ext4", _scattered, "scattered", "2 x 256 MiB in 64 KiB pieces", 1.0),
+)
+_RUN = (
+    ("ext4", _one_area, "ten-over", "over one area", 0.2),
+    ("xfs", _one_area, "ten-over", "over one area", 0.2),
+    ("ext4", _areas, "ten-beside", "disjoint", 0.7),
+    ("xfs", _areas, "ten-beside", "disjoint", 0.2),
+)
+
 BENCHES = (
-    Bench("xfs-beside", _PAIR.format("XFS", "2 x 512 MiB one behind the other"), 0.12, 5, partial(_one, kind="xfs", name="sequence-512", layers=_beside)),
-    Bench("xfs-over", _PAIR.format("XFS", "512 MiB over 512 MiB"), 0.12, 5, partial(_one, kind="xfs", name="over", layers=_over)),
-    Bench("xfs-growth", "delete on XFS, 2 GiB / 64 MiB", 4.0, 5, _growth),
-    Bench("xfs-scattered", _PAIR.format("XFS", "2 x 256 MiB in 64 KiB pieces"), 1.0, 5, partial(_one, kind="xfs", name="scattered", layers=_scattered)),
-    Bench("ext4-beside", _PAIR.format("ext4", "2 x 512 MiB one behind the other"), 1.0, 5, partial(_one, kind="ext4", name="sequence-512", layers=_beside)),
-    Bench("ext4-over", _PAIR.format("ext4", "512 MiB over 512 MiB"), 1.0, 5, partial(_one, kind="ext4", name="over", layers=_over)),
-    Bench("ext4-scattered", _PAIR.format("ext4", "2 x 256 MiB in 64 KiB pieces"), 1.0, 5, partial(_one, kind="ext4", name="scattered", layers=_scattered)),
-    Bench("ten-over-ext4", _TEN.format("ext4", "over one area"), 0.2, 3, partial(_run, kind="ext4", name="ten-over", layers=_one_area)),
-    Bench("ten-over-xfs", _TEN.format("XFS", "over one area"), 0.2, 3, partial(_run, kind="xfs", name="ten-over", layers=_one_area)),
-    Bench("ten-beside-ext4", _TEN.format("ext4", "disjoint"), 0.7, 3, partial(_run, kind="ext4", name="ten-beside", layers=_areas)),
-    Bench("ten-beside-xfs", _TEN.format("XFS", "disjoint"), 0.2, 3, partial(_run, kind="xfs", name="ten-beside", layers=_areas)),
-    Bench("written-ext4", "bytes written by delete on ext4 / the smaller layer's", 1.15, 1, partial(_written, kind="ext4")),
-    Bench("written-xfs", "bytes written by delete on XFS", 2.0, 1, partial(_written, kind="xfs")),
+    *(
+        Bench(f"{kind}-{name}", _PAIR.format(kind, what), target, 5, partial(_one, kind=kind, name=name, layers=layers))
+        for kind, layers, name, what, target in _ONE
+    ),
+    *(
+        Bench(f"{kind}-{name}", _TEN.format(kind, what), target, 3, partial(_run, kind=kind, name=name, layers=layers))
+        for kind, layers, name, what, target in _RUN
+    ),
+    Bench("xfs-growth", "delete on xfs, 2 GiB / 64 MiB", 4.0, 5, _growth),
+    Bench("written-ext4", "bytes written on ext4 / the smaller layer's", 1.15, 1, partial(_written, kind="ext4")),
+    Bench("written-xfs", "bytes written by delete on xfs", 2.0, 1, partial(_written, kind="xfs")),
 )

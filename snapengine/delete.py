@@ -8,11 +8,11 @@ stand on a snapshot, each moves by its own step, and a failure leaves those that
 from collections.abc import Iterator
 from pathlib import Path
 
-from snapengine import errors, hold, records, removal, steps, store, tree
+from snapengine import clones, errors, hold, layout, records, removal, steps, store, tree
 from snapengine.command import Progress
 from snapengine.cost import Direction
 from snapengine.hold import Held
-from snapengine.inventory import Struct
+from snapengine.inventory import Struct, VolumeRecord
 from snapengine.records import Contents
 from snapengine.store import Store
 
@@ -47,18 +47,28 @@ def delete(
 
     In each of them the records are prepared before it and take their names after it; what goes is removed last.
     direction says how images are joined; auto takes the cheapest way, and one that can be stopped where it can. Those
-    of one volume are one plan. A snapshot that is protected, or meets an error, fails in its result while others go
-    on; one that is gone already is no error. With descendants, trash items that stand on them go too.
+    of one volume are one plan. One that linked clones stand on, or that an error stops, fails in its result; those of
+    other volumes, and what was done before the error, count all the same. One that is gone meanwhile is no error. With
+    descendants, trash items that stand on them go too.
 
-    Raises NotFound for an unknown one, InUse while a VM has a volume, Locked, Corrupt; before anything is done.
+    Raises NotFound for an unknown one before anything is done. Raises the first error where nothing could be deleted:
+    Conflict for a protected one or a direction that can't be, InUse while a VM has a volume or a linked clone of it,
+    Locked, Corrupt, NoSpace.
     """
     wanted: dict[Path, list[str]] = {}
     for uuid in dict.fromkeys(snapshots):
         wanted.setdefault(store.find_snapshot(opened.root, uuid), []).append(uuid)
     found: dict[str, Deleted] = {}
+    failed: list[errors.Error] = []
     for directory, own in wanted.items():
-        with hold.volume(opened, directory, "delete snapshots", wait) as work:
-            found |= _delete(work, own, descendants, direction, progress)
+        try:
+            with hold.volume(opened, directory, "delete snapshots", wait) as work:
+                found |= _delete(work, own, descendants, direction, progress)
+        except errors.Error as e:
+            failed.append(e)
+            found |= {uuid: failure(uuid, e) for uuid in own}
+    if failed and not any(result.success for result in found.values()):
+        raise failed[0]
     return tuple(found[uuid] for uuid in dict.fromkeys(snapshots))
 
 
@@ -84,13 +94,28 @@ def _delete(
 def selected(
     opened: Store, contents: Contents, wanted: list[str], descendants: bool
 ) -> tuple[set[str], dict[str, Deleted]]:
-    """Return the snapshots that will go, and the results of those that may not."""
+    """
+    Return the snapshots that will go, and the results of those that may not: linked clones stand on them.
+
+    Raises Conflict where that leaves none.
+    """
+    protected: dict[str, list[VolumeRecord]] = {}
+    for clone in clones.of(opened.root, contents.volume.uuid):
+        _, base = layout.base_of(clone.base or "") or ("", "")
+        protected.setdefault(base, []).append(clone)
     found: set[str] = set()
-    failed: dict[str, Deleted] = {}
+    failed: dict[str, errors.Error] = {}
     for uuid in wanted:
         own = {uuid, *(_above(contents, uuid) if descendants else ())} & set(contents.snapshots)
-        found |= own
-    return found, failed
+        if bases := sorted(own & set(protected)):
+            told = clones.told(protected[bases[0]])
+            what = f"snapshot {bases[0]} is the base of linked clones: {told}; flatten or expunge them first"
+            failed[uuid] = errors.Conflict(what=what)
+        else:
+            found |= own
+    if failed and set(failed) == set(wanted):
+        raise failed[wanted[0]]
+    return found, {uuid: failure(uuid, e) for uuid, e in failed.items()}
 
 
 def _above(contents: Contents, uuid: str) -> Iterator[str]:

@@ -110,7 +110,7 @@ def _layers(opened: Store, snapshot: str, wait: float) -> Iterator[tuple[chain.L
     """Give the inspected images that a Ready snapshot consists of, which nobody changes during the block."""
     directory = store.find_snapshot(opened.root, snapshot)
     with lock.shared(directory.parent, "export snapshot", wait):
-        record = records.read_snapshot(directory, snapshot)
+        record = records.shown_snapshot(directory, snapshot)
         if record.status != "Ready":
             raise errors.Conflict(what=f"snapshot {snapshot} is {record.status}; only a Ready one can be exported")
         yield chain.read(directory, layout.image(snapshot))

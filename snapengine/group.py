@@ -8,6 +8,7 @@ import msgspec
 
 from snapengine import (
     arguments,
+    beginning,
     draft,
     durable,
     errors,
@@ -183,7 +184,7 @@ def _alone(work: Held, snapshot: SnapshotRecord) -> Plan:
 def _carry_out(opened: Store, record: GroupRecord, made: list[tuple[Held, Plan]]) -> None:
     place = hold.place(opened, opened.root / layout.GROUPS, "ungroup")
     entry = draft.together(place, [own.entry for _, own in made], None, record.uuid).entry
-    with operation.begun(opened.root, entry):
+    with beginning.begun(opened.root, entry):
         for work, own in made:
             operation.prepare(work.directory, own)
             durable.sync_directory(work.directory)

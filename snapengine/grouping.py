@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from snapengine import (
     arguments,
+    beginning,
     delete,
     draft,
     durable,
@@ -211,7 +212,7 @@ def _together(opened: Store, made: Plan, moves: Sequence[Move], images: ExitStac
     itself. When this raises, the volumes are as they were, or, after the decision, recovery finishes.
     """
     root = opened.root
-    with operation.begun(root, made.entry), images, ExitStack() as stack:
+    with beginning.begun(root, made.entry), images, ExitStack() as stack:
         for move in moves:
             stack.enter_context(operation.ready(move.work, move.entry, move.old, move.making))
         operation.prepare(root / made.entry.directory, made)

@@ -11,16 +11,14 @@ from typing import NamedTuple
 
 from snapengine import (
     chain,
-    durable,
     errors,
     imagelock,
-    inventory,
     journal,
     layout,
     lock,
-    records,
     settle,
     store,
+    tidy,
     tree,
 )
 from snapengine.draft import Place
@@ -100,9 +98,7 @@ def _settled_below(opened: Store, directories: Sequence[Path], verb: str, wait: 
 
 def _held(opened: Store, directory: Path, verb: str) -> Held:
     with _present(directory):
-        _note_move(opened)
-        record = _relocated(directory)
-        _tidy(directory, record)
+        record = tidy.directory(opened, directory)
     return Held(opened, directory, record, place(opened, directory, verb))
 
 
@@ -142,35 +138,6 @@ def _locked(root: Path, directories: Sequence[Path], verb: str, wait: float, rea
         time.sleep(random.uniform(0.01, 0.03))
 
 
-def _tidy(directory: Path, record: VolumeRecord) -> None:
-    """
-    Remove what cut-off replacements left in directory, once records and active image agree.
-
-    Where they do not, an operation's entry was lost, and what it prepared may be all that describes a snapshot.
-    """
-    if any(map(layout.is_new, os.listdir(directory))):
-        chain.layer(directory / layout.active_name(record), chain.expected(tree.backing(record, record)))
-        durable.remove_left_over(directory)
-
-
-def _note_move(opened: Store) -> None:
-    """Write the root down where the store was moved, under the lock of who writes that record too."""
-    if opened.record.root != str(opened.root):
-        with lock.exclusive(opened.root, "note a move"):
-            store.note_move(store.open_store(opened.root))
-
-
-def _relocated(directory: Path) -> VolumeRecord:
-    """Return the volume's record; where the store was moved, write all paths in the volume's records anew first."""
-    stored = records.stored_volume(directory)
-    volume = records.placed(stored, directory)
-    if volume is not stored:
-        for snapshot in records.contents(directory).snapshots.values():
-            durable.write(directory / layout.record(snapshot.uuid), inventory.encode(snapshot))
-        durable.write(directory / layout.record(volume.uuid), inventory.encode(volume))
-    return volume
-
-
 @contextmanager
 def image(work: Held) -> Iterator[Image]:
     """
@@ -185,6 +152,18 @@ def image(work: Held) -> Iterator[Image]:
             what = f"{work.active} has another name elsewhere, and what is written to one shows in both; copy it first"
             raise errors.Conflict(what=what)
         yield held
+
+
+@contextmanager
+def seen(work: Held) -> Iterator[Image]:
+    """Give the volume's active image, which nobody uses now; errors as for image(), but nobody is kept out of it."""
+    require_ready(work.volume)
+    expected = chain.expected(tree.backing(work.volume, work.volume))
+    with ExitStack() as stack:
+        with chain.advised(work.active):
+            fd = stack.enter_context(imagelock.seen(work.active, work.volume.uuid))
+            layer = chain.opened(fd, work.active, expected)
+        yield Image(fd, layer)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ Join layers that are next to each other, in one of three ways; the image that ta
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -80,14 +80,18 @@ def clone(join: Join, new: Path) -> None:
         reflink.copy(fd, new)
     finally:
         os.close(fd)
-    target = (new, *join.under)
-    if join.child.header.size > lowest.header.size:
-        driver.grow(target, join.child.header.size)
     layers = (join.child, *join.run)
-    for above, under in reversed([*zip(layers, layers[1:])]):
-        driver.apply([above.path, under.path], target)
+    _apply(layers, (new, *join.under))
     _join_bitmaps(layers, new)
     sound.check(new)
+
+
+def _apply(layers: Sequence[Layer], target: Sequence[Path]) -> None:
+    """Write what layers, top first, hold above the last of them onto the top image of target, which holds that one."""
+    if layers[0].header.size > layers[-1].header.size:
+        driver.grow(target, layers[0].header.size)
+    for above, under in reversed([*zip(layers, layers[1:])]):
+        driver.apply([above.path, under.path], target)
 
 
 def pull(join: Join, progress: Progress | None, *, header_only: bool) -> None:
@@ -133,7 +137,9 @@ def _bitmaps(layer: Layer) -> tuple[tables.Bitmap, ...]:
         os.close(fd)
 
 
-def finish_down(directory: Path, into: Rename, held: int, volume: str) -> None:
+def finish_down(
+    directory: Path, into: Rename, held: int, volume: str, progress: Progress | None = None
+) -> None:
     """
     Commit the image called into.target down into into.source, which takes its name; again if that was cut off.
 
@@ -144,7 +150,10 @@ def finish_down(directory: Path, into: Rename, held: int, volume: str) -> None:
         return
     join = read(directory, into.target, into.source)
     layers = (join.child, *join.run)
-    driver.commit(target, into.source)
+    if len(join.run) == 1:
+        _apply(layers, (source, *join.under))
+    else:
+        driver.commit(target, into.source, progress)
     _join_bitmaps(layers, source)
     sound.check(source)
     durable.copy_attributes(held, source)

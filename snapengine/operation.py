@@ -12,33 +12,31 @@ Run a plan under the journal, with the volume's lock held and every VM kept out.
 How recovery tells on which side of the rename a crash was stands in resume.py.
 """
 
-import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import msgspec
 
 from snapengine import (
+    beginning,
     chain,
-    claims,
     durable,
     errors,
     imagelock,
     inventory,
-    journal,
     layout,
-    lock,
+    merge,
     plan,
-    quota,
     records,
     resume,
     settle,
     tables,
 )
 from snapengine.chain import Pattern
+from snapengine.command import Progress
 from snapengine.draft import Plan
 from snapengine.hold import Held, Image
 from snapengine.inventory import SnapshotRecord, TrashRecord, VolumeRecord
@@ -96,7 +94,7 @@ def over_active(work: Held, entry: Entry, old: Image, making: Making, given: str
     caller wants a new object to have: Invalid where it is in use. When this raises, the volume is as it was, or, after
     the commit, recovery finishes.
     """
-    with begun(work.store.root, entry, given), ready(work, entry, old, making):
+    with beginning.begun(work.store.root, entry, given), ready(work, entry, old, making):
         with alone(work, old):
             settle.commit(work.store.root, entry)
         resume.finish(work.store.root, entry)
@@ -134,7 +132,7 @@ def _check_unchanged(layer: chain.Layer) -> None:
 def freeze(work: Held, made: Plan, image: Image) -> None:
     """Run a plan whose commit gives image, which nobody may have open, the name of a snapshot; guarantees as above."""
     assert made.entry.commit is not None
-    with begun(work.store.root, made.entry, None):
+    with beginning.begun(work.store.root, made.entry, None):
         prepare(work.directory, made)
         durable.sync_directory(work.directory)
         with imagelock.lease(image.fd, image.layer.path, work.volume.uuid):
@@ -148,34 +146,35 @@ def pulled(work: Held, made: Plan, kept: resume.Kept, pull: Callable[[], None]) 
     """
     Run a plan that pull commits: by the last thing that it writes, the header of the plan's pulled or resized image.
 
-    kept are the images that the caller keeps VMs out of, among them that one. When this raises, that image stands
-    where it stood and reads the same, or recovery finishes.
+    kept are the images that the caller keeps VMs out of. When this raises, that image reads the same as before.
     """
-    with begun(work.store.root, made.entry, None, kept):
+    with beginning.begun(work.store.root, made.entry, None, kept):
         prepare(work.directory, made)
         durable.sync_directory(work.directory)
         pull()
         resume.finish(work.store.root, made.entry, kept)
 
 
-def recorded(work: Held, made: Plan, kept: resume.Kept) -> None:
+def recorded(work: Held, made: Plan, kept: resume.Kept, progress: Progress | None = None) -> None:
     """
     Run a plan that the volume's own record commits, the first to be published: images go, or are merged down, after it.
 
-    kept as for pulled. When this raises before the commit, all is as it was; after it, recovery finishes.
+    kept as for pulled. When this raises before the commit, all is as it was; else recovery finishes.
     """
     record = made.entry.publish[0]
-    with begun(work.store.root, made.entry, None, kept):
+    with beginning.begun(work.store.root, made.entry, None, kept):
         prepare(work.directory, made)
         durable.sync_directory(work.directory)
         durable.rename(work.directory / record.source, work.directory / record.target)
         durable.sync_directory(work.directory)
+        if (into := made.entry.into) is not None:
+            merge.finish_down(work.directory, into, kept[into.target], work.volume.uuid, progress)
         resume.finish(work.store.root, made.entry, kept)
 
 
 def forward(work: Held, made: Plan) -> None:
     """Run a plan without a commit: writing its entry decides, and from then on it only goes forward."""
-    with begun(work.store.root, made.entry, None):
+    with beginning.begun(work.store.root, made.entry, None):
         resume.finish(work.store.root, made.entry)
 
 
@@ -188,53 +187,11 @@ def appear(opened: Store, made: Plan, steps: Callable[[Path], None], given: str 
     assert made.entry.commit is not None
     directory = opened.root / made.entry.directory
     source, target = directory / made.entry.commit.source, directory / made.entry.commit.target
-    with begun(opened.root, made.entry, given):
+    with beginning.begun(opened.root, made.entry, given):
         durable.make_directory(source)
         steps(source)
         durable.rename(source, target)
         resume.finish(opened.root, made.entry)
-
-
-@contextmanager
-def begun(
-    root: Path, entry: Entry, given: str | None = None, kept: resume.Kept | None = None
-) -> Iterator[None]:
-    """
-    Hold entry in the journal for the block, which ends it; when the block fails, undo it, or finish what was committed.
-
-    Nothing may have a name that it makes yet. A given uuid, and an account's quota, are looked at under the store's
-    short lock. The first error is the one that counts; what the system says becomes an error of the engine.
-    """
-    _check_directories(root, entry)
-    with errors.translated(), ExitStack() as stack:
-        if given is None and not quota.is_bounded(entry):
-            claims.require_new(root, entry, None)
-            stack.enter_context(journal.begun(root, entry))
-        else:
-            with lock.exclusive(root, entry.verb):
-                claims.require_new(root, entry, given)
-                quota.require(root, entry)
-                stack.enter_context(journal.begun(root, entry))
-        try:
-            yield
-        except BaseException as e:
-            if not _resumed(root, entry, kept) or not isinstance(e, Exception):
-                raise
-
-
-def _check_directories(root: Path, entry: Entry) -> None:
-    for part in journal.parts(entry):
-        directory = root / part.directory
-        if os.path.realpath(directory) != str(directory):
-            raise errors.Denied(what=f"{directory} leads over a symbolic link; a store's directories must be real ones")
-
-
-def _resumed(root: Path, entry: Entry, kept: resume.Kept | None) -> bool:
-    """Undo or finish an operation that failed; tell whether it was finished, so that there is no error to tell."""
-    try:
-        return settle.settle(root, entry, kept) == settle.FINISHED
-    except (OSError, errors.Error):
-        return False
 
 
 def prepare(directory: Path, made: Plan) -> None:

@@ -6,11 +6,9 @@ from typing import NamedTuple
 import msgspec
 
 from snapengine import draft, inventory, layout, tree
-from snapengine.cost import Way
 from snapengine.draft import Place, Plan
 from snapengine.inventory import SnapshotRecord, Struct, TrashRecord, VolumeRecord
 from snapengine.journal import Rename
-from snapengine.removal import Family, Step
 
 replace = msgspec.structs.replace
 
@@ -168,55 +166,6 @@ def purge(place: Place, volume: VolumeRecord, items: Sequence[str]) -> Plan:
     """Plan that trash items go for good: writing the entry decides, from then on it only goes forward."""
     drop = tuple(name for item in items for name in (layout.trash_image(item), layout.trash_record(item)))
     return Plan(draft.entry(place, volume.uuid, drop=drop), {})
-
-
-def removal(place: Place, before: Family, after: Family, step: Step, way: Way | None) -> Plan:
-    """
-    Plan one step of a removal: the records are after's where they differ from before's; way is how images are joined.
-
-    A clone commits by its rename, a pull by its header. A commit, and a step in which nothing moves, are committed by
-    the volume's record: from then on the snapshots are gone for every reader, and recovery only goes forward.
-    """
-    volume = draft.following(place, before.volume, **_differing(before.volume, after.volume))
-    changed: list[tuple[str, Struct]] = [(layout.record(volume.uuid), volume)]
-    changed += [(layout.record(u), r) for u, r in after.snapshots.items() if r is not before.snapshots[u]]
-    changed += [(layout.trash_record(u), r) for u, r in after.trash.items() if r is not before.trash[u]]
-    drop = tuple(name for uuid in step.drop for name in _files(before, uuid))
-    if step.child is None or way is None:
-        return draft.plan(place, volume, None, None, changed, (), counted=volume.generation, drop=drop)
-    child, lowest = image_of(before, step.child), layout.image(step.run[-1])
-    backing = layout.image(step.onto) if step.onto else _base(before, step.run[-1])
-    if way == "clone":
-        commit = Rename(source=layout.new(child, place.operation), target=child)
-        return draft.plan(place, volume, commit, backing, changed, (), drop=drop)
-    if way == "commit":
-        into = Rename(source=lowest, target=child)
-        kept = tuple(name for name in drop if name != lowest)
-        return draft.plan(place, volume, None, None, changed, (), counted=volume.generation, drop=kept, into=into)
-    run = tuple(map(layout.image, step.run))
-    return draft.plan(place, volume, None, backing, changed, (), pulled=child, run=run, drop=drop)
-
-
-def _differing(before: VolumeRecord, after: VolumeRecord) -> dict[str, object]:
-    fields = ((name, getattr(after, name)) for name in after.__struct_fields__)
-    told = {"gone": after.gone, "moved": after.moved}
-    return {name: value for name, value in fields if value != getattr(before, name)} | told
-
-
-def _files(family: Family, uuid: str) -> tuple[str, str]:
-    """Return image and record of a snapshot or trash item."""
-    if uuid in family.trash:
-        return layout.trash_image(uuid), layout.trash_record(uuid)
-    return layout.image(uuid), layout.record(uuid)
-
-
-def image_of(family: Family, uuid: str) -> str:
-    """Return the bare name of the image of a snapshot, a trash item or the volume itself."""
-    return layout.active_name(family.volume) if uuid == family.volume.uuid else _files(family, uuid)[0]
-
-
-def _base(family: Family, lowest: str) -> str | None:
-    return family.volume.base if family.snapshots[lowest].linked else None
 
 
 def adopted(place: Place, volume: VolumeRecord, parts: Sequence[Parts]) -> tuple[VolumeRecord, list[SnapshotRecord]]:

@@ -12,13 +12,13 @@ from snapengine import (
     layout,
     lock,
     maps,
-    plan,
     records,
     removal,
     rescue,
     roster,
     snapshot,
     spans,
+    step_plan,
     steps,
     store,
     tables,
@@ -58,7 +58,7 @@ def revert(opened: Store, uuid: str, wait: float, *, rescuing: bool = True) -> P
     """
     directory = store.find_snapshot(opened.root, uuid)
     with lock.shared(directory.parent, "preview a revert", wait):
-        target = records.read_snapshot(directory, uuid)
+        target = records.shown_snapshot(directory, uuid)
         snapshot.require_revertible(target)
         work = Held(opened, directory, records.read_volume(directory), hold.place(opened, directory, "revert"))
         kept = [Step(verb=verb, image=str(work.active), bytes=0) for verb in _goes(work, rescuing)]
@@ -70,7 +70,7 @@ def _goes(work: Held, rescuing: bool) -> tuple[str, ...]:
     """Return what becomes of the active image that a revert replaces."""
     if rescuing and rescue.fault(work) is not None:
         return () if rescue.is_missing(work) else ("keep",)
-    with hold.image(work) as old:
+    with hold.seen(work) as old:
         return ("trash",) if tables.has_clusters(old.fd, old.layer.header, path=old.layer.path) else ()
 
 
@@ -95,7 +95,7 @@ def flatten(opened: Store, uuid: str, wait: float) -> Preview:
     directory = store.find_volume(opened.root, uuid)
     with lock.shared(directory.parent, "preview a flatten", wait):
         work = Held(opened, directory, records.read_volume(directory), hold.place(opened, directory, "flatten"))
-        with hold.image(work) as old:
+        with hold.seen(work) as old:
             if old.layer.backing is None:
                 return Preview(plan=(), bytes=0, frees=0)
             is_kept = tables.has_clusters(old.fd, old.layer.header, path=old.layer.path)
@@ -162,7 +162,7 @@ def _removed(
     """Return the steps of a removal, each with what it frees, and the VMs in whose way it would be as an error."""
     found: list[tuple[Step, int]] = []
     work = Held(opened, contents.directory, contents.volume, hold.place(opened, contents.directory, "preview"))
-    with hold.image(work):
+    with hold.seen(work):
         family = steps.family(contents)
         for step in removal.steps(family, doomed, purged):
             found += _step(family, steps.chosen(opened, contents.directory, family, step, direction), contents)
@@ -171,7 +171,7 @@ def _removed(
 
 
 def _step(family: Family, choice: steps.Choice, contents: Contents) -> Iterator[tuple[Step, int]]:
-    gone = {uuid: contents.directory / plan.image_of(family, uuid) for uuid in choice.step.drop}
+    gone = {uuid: contents.directory / step_plan.image_of(family, uuid) for uuid in choice.step.drop}
     freed = {uuid: _allocated(path) for uuid, path in gone.items()}
     if choice.join is not None and choice.cost is not None:
         onto = choice.join.below[0].path if choice.join.below else None

@@ -117,6 +117,14 @@ def read_snapshot(directory: Path, snapshot: str) -> SnapshotRecord:
     return msgspec.structs.replace(record, primary_storage_install_path=image)
 
 
+def shown_snapshot(directory: Path, snapshot: str) -> SnapshotRecord:
+    """Return the record of a snapshot as readers see it; NotFound also for one that an unfinished delete destroys."""
+    found = contents(directory).snapshots
+    if snapshot not in found:
+        raise errors.NotFound(kind="snapshot", name=snapshot, hint="'snapengine snapshot list' shows those that are")
+    return found[snapshot]
+
+
 def named_snapshot(directory: Path, snapshot: str) -> SnapshotRecord:
     """Return the record of a snapshot that another record names; Corrupt without one, since nobody asked for it."""
     try:

@@ -14,7 +14,21 @@ from pathlib import Path
 
 import msgspec
 
-from snapengine import chain, driver, durable, errors, hold, imagelock, layout, lock, operation, plan, resume, settle
+from snapengine import (
+    beginning,
+    chain,
+    driver,
+    durable,
+    errors,
+    hold,
+    imagelock,
+    layout,
+    lock,
+    operation,
+    plan,
+    resume,
+    settle,
+)
 from snapengine.draft import Plan
 from snapengine.hold import Held
 from snapengine.inventory import SnapshotRecord, TrashRecord
@@ -85,7 +99,7 @@ def _over_lost(work: Held, made: Plan, making: Making, like: Path) -> None:
             entry = msgspec.structs.replace(entry, made=(name, *entry.made))
             keeping = functools.partial(_keeping, work.active, work.directory / name, making)
         pattern = stack.enter_context(_opened(like)) if old is None else old
-        stack.enter_context(operation.begun(root, entry))
+        stack.enter_context(beginning.begun(root, entry))
         stack.enter_context(operation.ready(work, entry, chain.Pattern(pattern), keeping))
         with _alone(work, old):
             settle.commit(root, entry)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from snapengine import chain, durable, inventory, journal, layout, merge, records, sound
+from snapengine import chain, durable, errors, inventory, journal, layout, merge, records, sound
 from snapengine.journal import Entry
 
 Kept = Mapping[str, int]  # open descriptors of images that VMs are kept out of, by name
@@ -68,6 +68,8 @@ def publish(root: Path, entry: Entry, kept: Kept | None = None) -> None:
     directory = root / entry.directory
     if entry.into is not None:
         with _kept(directory, entry, kept, entry.into.target) as held:
+            if entry.into.target not in held:
+                raise errors.Corrupt(what=f"image {directory / entry.into.target} is missing")
             merge.finish_down(directory, entry.into, held[entry.into.target], entry.volume_uuid)
     if entry.pulled is not None and all(os.path.lexists(directory / name) for name in entry.run):
         with _kept(directory, entry, kept, entry.pulled):

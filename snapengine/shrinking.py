@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from snapengine import (
+    beginning,
     chain,
     conversion,
     draft,
@@ -106,7 +107,7 @@ def _over_frozen(work: Held, entry: Entry, old: Image, making: Callable[[Path], 
     """
     assert entry.commit is not None
     root, new = work.store.root, work.directory / entry.commit.source
-    with operation.begun(root, entry):
+    with beginning.begun(root, entry):
         durable.reserve(new)
         made = making(new)
         if made is None:

@@ -8,11 +8,28 @@ from typing import NamedTuple
 
 import msgspec
 
-from snapengine import cost, durable, hold, inventory, layout, maps, merge, operation, plan, records, removal
+from snapengine import (
+    clones,
+    cost,
+    durable,
+    hold,
+    imagelock,
+    inventory,
+    layout,
+    maps,
+    merge,
+    operation,
+    records,
+    removal,
+    step_plan,
+    store,
+    units,
+)
 from snapengine.command import Progress
 from snapengine.cost import Cost, Direction
 from snapengine.draft import Plan
 from snapengine.hold import Held, Image
+from snapengine.inventory import SnapshotRecord, TrashRecord
 from snapengine.merge import Join
 from snapengine.records import Contents
 from snapengine.removal import Family, Step
@@ -42,22 +59,23 @@ def take(work: Held, step: Step, direction: Direction, progress: Progress | None
     with ExitStack() as stack:
         moving = [before.volume.uuid, *([step.child] if step.child else [])]
         images = _held(work, before, moving, stack)
+        _keep_clones(work, stack)
         choice = chosen(work.store, work.directory, before, step, direction)
         way = choice.cost.way if choice.cost else None
         written = step.run[-1:] if way == "commit" else ()  # by qemu-img under QEMU's own lock
         _held(work, before, [uuid for uuid in (*step.run, *step.drop) if uuid not in written], stack)
-        _run(work, plan.removal(work.place, before, after, step, way), choice, images, progress)
-    if step.child is not None and step.child in after.snapshots:
-        _note_size(work, step.child)
+        _run(work, step_plan.removal(work.place, before, after, step, way), choice, images, progress)
+    if step.child is not None and step.child != before.volume.uuid:
+        _note_size(work.directory, after, step.child)
 
 
-def _note_size(work: Held, snapshot: str) -> None:
-    """Write down what the snapshot's file takes by now."""
-    record = records.read_snapshot(work.directory, snapshot)
-    size = os.stat(work.image(snapshot)).st_blocks * 512
+def _note_size(directory: Path, after: Family, uuid: str) -> None:
+    """Write down what the file of a snapshot or trash item takes by now."""
+    name = step_plan.record_of(after, uuid)
+    record: SnapshotRecord | TrashRecord = after.snapshots[uuid] if uuid in after.snapshots else after.trash[uuid]
+    size = os.stat((directory / name).with_suffix(".qcow2")).st_blocks * units.SECTOR
     if size != record.size:
-        new = msgspec.structs.replace(record, size=size)
-        durable.write(work.directory / layout.record(snapshot), inventory.encode(new))
+        durable.write(directory / name, inventory.encode(msgspec.structs.replace(record, size=size)))
 
 
 def _held(work: Held, family: Family, uuids: Iterable[str], stack: ExitStack) -> dict[str, Image]:
@@ -65,7 +83,7 @@ def _held(work: Held, family: Family, uuids: Iterable[str], stack: ExitStack) ->
     frozen: dict[str, inventory.SnapshotRecord | inventory.TrashRecord] = {**family.snapshots, **family.trash}
     held = {}
     for uuid in dict.fromkeys(uuids):
-        path = work.directory / plan.image_of(family, uuid)
+        path = work.directory / step_plan.image_of(family, uuid)
         if uuid == family.volume.uuid:
             held[uuid] = stack.enter_context(hold.image(work))
         elif os.path.lexists(path):
@@ -73,15 +91,24 @@ def _held(work: Held, family: Family, uuids: Iterable[str], stack: ExitStack) ->
     return held
 
 
+def _keep_clones(work: Held, stack: ExitStack) -> None:
+    """Keep every VM out of the volume's linked clones until the stack ends: images under them change places."""
+    for clone in clones.of(work.store.root, work.volume.uuid):
+        if clone.status != "Deleted":
+            directory = store.find_volume(work.store.root, clone.uuid)
+            stack.enter_context(imagelock.held(directory / layout.active_name(clone), clone.uuid))
+
+
 def chosen(opened: Store, directory: Path, family: Family, step: Step, direction: Direction) -> Choice:
     """Return by which way a step joins its images; Conflict where direction can't be."""
     if step.child is None:
         return Choice(step, None, None)
-    join = merge.read(directory, plan.image_of(family, step.child), layout.image(step.run[-1]))
+    join = merge.read(directory, step_plan.image_of(family, step.child), layout.image(step.run[-1]))
     found = cost.costs(maps.of(join.child), [maps.of(layer) for layer in join.run])
     parents = family.parents
     others = [u for u, parent in parents.items() if parent in step.run and u not in (step.child, *step.run)]
-    way = cost.choose(found, direction, reflinks=opened.record.reflinks, sole=not others)
+    fitting = all(layer.header.size <= join.child.header.size for layer in join.run)
+    way = cost.choose(found, direction, reflinks=opened.record.reflinks, sole=not others, fitting=fitting)
     return Choice(step, join, way)
 
 
@@ -96,7 +123,7 @@ def _run(work: Held, made: Plan, choice: Choice, images: dict[str, Image], progr
         making = _cloning(join, made)
         operation.over_active(work, made.entry, images[choice.step.child or ""], making)
     elif way == "commit":
-        operation.recorded(work, made, kept)
+        operation.recorded(work, made, kept, progress)
     else:
         operation.pulled(work, made, kept, lambda: merge.pull(join, progress, header_only=way == "rebase"))
 

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from snapengine import errors
 from snapengine.cli import complete, options, progress, removing, session, settings, show, text
 
 if TYPE_CHECKING:
@@ -156,8 +155,6 @@ def delete(group: str, direction: str, yes: bool, dry_run: bool) -> None:
     with progress.shown("merging", lambda: preview.bytes) as report:
         done = engine.delete_group(found, direction=way, progress=report)
     show.results(done)
-    if not all(result.success for result in done):
-        raise click.exceptions.Exit(errors.Conflict.exit_code)
 
 
 @group.command()

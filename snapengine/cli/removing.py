@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from snapengine import errors
 from snapengine.cli import complete, options, progress, session, settings, show, text
 
 if TYPE_CHECKING:
@@ -53,8 +52,6 @@ def delete(snapshots: tuple[str, ...], with_descendants: bool, direction: str, y
     with progress.shown("merging", lambda: preview.bytes) as report:
         done = engine.delete_snapshots(found, descendants=with_descendants, direction=way, progress=report)
     show.results(done)
-    if not all(result.success for result in done):
-        raise click.exceptions.Exit(errors.Conflict.exit_code)
 
 
 def question(preview: "Preview") -> str:

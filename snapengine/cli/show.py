@@ -84,13 +84,14 @@ def plan(preview: "Preview") -> None:
 
 
 def results(found: "Sequence[Deleted]") -> None:
-    """Print what became of each of several objects; in text only what went wrong."""
+    """Print what became of each of several objects, in text only what went wrong, on stderr; exits where one failed."""
     if in_json():
         raw(wire.document({"results": found}))
-        return
-    for result in found:
-        if result.error is not None:
-            line(text.plain(f"{result.snapshot_uuid} stays: {result.error.details}"))
+    failed = [(result.snapshot_uuid, result.error) for result in found if result.error is not None]
+    for uuid, error in () if in_json() else failed:
+        click.echo(text.plain(f"error: {uuid} stays: {error.details}"), err=True)
+    if failed:
+        raise click.exceptions.Exit(errors.Conflict.exit_code)
 
 
 def path(key: str, found: "Path") -> None:

@@ -1,0 +1,45 @@
+"""Put a volume's directory in order before a verb: what a move of the store, or a cut-off replacement, left there."""
+
+import os
+from pathlib import Path
+
+from snapengine import chain, durable, inventory, layout, lock, records, store, tree
+from snapengine.inventory import VolumeRecord
+from snapengine.store import Store
+
+
+def directory(opened: Store, at: Path) -> VolumeRecord:
+    """Put the directory at in order and return the record of its volume, whose lock the caller holds."""
+    _note_move(opened)
+    record = _relocated(at)
+    _tidy(at, record)
+    return record
+
+
+def _tidy(directory: Path, record: VolumeRecord) -> None:
+    """
+    Remove what cut-off replacements left in directory, once records and active image agree.
+
+    Where they do not, an operation's entry was lost, and what it prepared may be all that describes a snapshot.
+    """
+    if any(map(layout.is_new, os.listdir(directory))):
+        chain.layer(directory / layout.active_name(record), chain.expected(tree.backing(record, record)))
+        durable.remove_left_over(directory)
+
+
+def _note_move(opened: Store) -> None:
+    """Write the root down where the store was moved, under the lock of who writes that record too."""
+    if opened.record.root != str(opened.root):
+        with lock.exclusive(opened.root, "note a move"):
+            store.note_move(store.open_store(opened.root))
+
+
+def _relocated(directory: Path) -> VolumeRecord:
+    """Return the volume's record; where the store was moved, write all paths in the volume's records anew first."""
+    stored = records.stored_volume(directory)
+    volume = records.placed(stored, directory)
+    if volume is not stored:
+        for snapshot in records.contents(directory).snapshots.values():
+            durable.write(directory / layout.record(snapshot.uuid), inventory.encode(snapshot))
+        durable.write(directory / layout.record(volume.uuid), inventory.encode(volume))
+    return volume
