@@ -16,8 +16,10 @@ _UNFIT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
 def name(text: str) -> str:
-    """Return text trimmed; Invalid unless 1 to 255 characters are left."""
+    """Return text trimmed; Invalid unless 1 to 255 characters are left, without line breaks and tabs between them."""
     trimmed = _text("name", text).strip()
+    if set("\n\t") & set(trimmed):
+        raise errors.Invalid(what=f"a name stands on one line, without tabs: {trimmed[:64]!r}")
     if not 1 <= len(trimmed) <= MAX_NAME:
         raise errors.Invalid(what=f"a name has 1 to {MAX_NAME} characters, this one has {len(trimmed)}")
     return trimmed
@@ -31,14 +33,21 @@ def account(text: str) -> str:
 
 
 def description(text: str | None) -> str | None:
-    """Return text; Invalid when it has more than 2048 characters."""
+    """Return text, None for an empty one, which is none; Invalid when it has more than 2048 characters."""
     if text is not None and len(_text("description", text)) > MAX_DESCRIPTION:
         raise errors.Invalid(what=f"a description has at most {MAX_DESCRIPTION} characters, this one has {len(text)}")
-    return text
+    return text or None
 
 
 def tags(given: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the tags without repetitions, in their order; Invalid for one that is empty or over 2048 characters."""
+    """
+    Return the tags without repetitions, in their order.
+
+    Invalid for one that is empty or over 2048 characters, and for two depth limits.
+    """
+    limits = [tag for tag in dict.fromkeys(given) if tag.startswith(DEPTH_TAG)]
+    if len(limits) > 1:
+        raise errors.Invalid(what=f"{' and '.join(limits[:2])} are two depth limits; give one")
     for tag in given:
         if not 1 <= len(_text("tag", tag)) <= MAX_TAG:
             raise errors.Invalid(what=f"a tag has 1 to {MAX_TAG} characters, this one has {len(tag)}")
@@ -64,8 +73,8 @@ def quota(number: int) -> int:
 
 def size(number: int) -> int:
     """Return a virtual size (bytes) rounded up to 512; Invalid when it is not positive or beyond qcow2's limit."""
-    if not 0 < number <= MAX_SIZE:
-        raise errors.Invalid(what=f"size {number} is out of range: give 1 byte to {units.format_size(MAX_SIZE)}")
+    if not isinstance(number, int) or not 0 < number <= MAX_SIZE:
+        raise errors.Invalid(what=f"size {number!r} is out of range: give 1 byte to {units.format_size(MAX_SIZE)}")
     return units.round_up(number)
 
 

@@ -65,7 +65,7 @@ class Invalid(Error):
 class Ambiguous(Invalid):
     """A name, or the start of a uuid, matches several objects."""
 
-    msg = "{self.kind} {self.name!r} is ambiguous; it could be {self.matches}"
+    msg = "{self.kind} {self.name!r} is ambiguous; it could be {self.matches}; give a uuid"
 
 
 class NotFound(Error):

@@ -17,12 +17,10 @@ def make(root: Path, name: str, depth: int) -> Store:
     directories, over which init runs again.
     """
     root = Path(os.path.realpath(root))
+    _require_outside(root)
     if root.exists():
         _require_empty(root)  # before anything is made there, and once more when nobody else can be making one
-    try:
-        durable.make_directory(root)
-    except (FileNotFoundError, NotADirectoryError) as e:
-        raise errors.Invalid(what=f"no directory can be made at {root}; give another path") from e
+    _make_root(root)
     with lock.exclusive(root, "init"):
         store.require_safe(root)
         _require_empty(root)
@@ -42,6 +40,23 @@ def make(root: Path, name: str, depth: int) -> Store:
         )
         store.write_storage(root, record)
     return Store(root, record)
+
+
+def _require_outside(root: Path) -> None:
+    """Raise Conflict where root lies in another primary storage."""
+    for parent in root.parents:
+        if os.path.lexists(parent / layout.STORAGE_RECORD):
+            raise errors.Conflict(what=f"{root} lies in the primary storage {parent}; give a directory outside of it")
+
+
+def _make_root(root: Path) -> None:
+    try:
+        durable.make_directory(root)
+    except (FileNotFoundError, NotADirectoryError) as e:
+        raise errors.Invalid(what=f"no directory can be made at {root}; give another path") from e
+    except PermissionError as e:
+        what = f"permission denied: {root} can't be made; give another directory, or run as who may write there"
+        raise errors.Denied(what=what) from e
 
 
 def _require_empty(root: Path) -> None:

@@ -167,7 +167,7 @@ class TrashRecord(TrashItem, frozen=True, kw_only=True):
     linked: bool = False
 
 
-class PrimaryStorage(Struct, frozen=True, kw_only=True):
+class PrimaryStorage(Struct, frozen=True, kw_only=True, omit_defaults=False):
     """
     The store's own record; root is where it was last used (DESIGN, section 2: a moved store).
 

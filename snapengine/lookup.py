@@ -51,7 +51,7 @@ def snapshot(opened: Store, text: str) -> str:
     if layout.is_uuid(text) and store.has_snapshot(opened.root, text):
         return text
     places = _snapshots(opened)
-    return _one(opened, "snapshot", text, places, [p for p in places if _is_within(p, text)])
+    return _one(opened, "snapshot", text, places, _within(places, text))
 
 
 def group(opened: Store, text: str) -> str:
@@ -73,7 +73,7 @@ def trash_item(opened: Store, text: str) -> str:
 def anything(opened: Store, text: str) -> str:
     """Return the uuid of the volume or snapshot that text names."""
     places = _snapshots(opened)
-    within = [p for p in places if _is_within(p, text)]
+    within = _within(places, text)
     return _one(opened, "object", text, [*_volumes(opened), *places], within)
 
 
@@ -89,11 +89,21 @@ def _snapshots(opened: Store) -> list[Place]:
     ]
 
 
+def _within(places: Sequence[Place], text: str) -> list[Place]:
+    """Return the places whose VOLUME/SNAPSHOT text is, else those with the start of the volume's uuid for VOLUME."""
+    return [p for p in places if _is_within(p, text)] or [p for p in places if _is_within_start(p, text)]
+
+
 def _is_within(place: Place, text: str) -> bool:
     """Tell whether text is the place's VOLUME/SNAPSHOT; both names may hold slashes."""
     volumes = (place.volume.name, place.volume.uuid)
     snapshots = (place.name, place.uuid)
     return any(text == f"{v}/{s}" for v in volumes for s in snapshots)
+
+
+def _is_within_start(place: Place, text: str) -> bool:
+    start, _, rest = text.partition("/")
+    return len(start) >= MIN_PREFIX and place.volume.uuid.startswith(start) and rest in (place.name, place.uuid)
 
 
 def _one(opened: Store, kind: str, text: str, things: Sequence[Named], within: Iterable[Named]) -> str:
@@ -106,13 +116,18 @@ def _one(opened: Store, kind: str, text: str, things: Sequence[Named], within: I
         if len(found) == 1:
             return found[0].uuid
         if found:
-            matches = ", ".join(f"{t.uuid} ({t.name})" if t.name else t.uuid for t in found)
+            matches = ", ".join(f"{t.uuid} ({_called(t)})" if t.name else t.uuid for t in found)
             raise errors.Ambiguous(kind=kind, name=text, matches=matches)
     if kind == "group":
         _check_groups(opened, text)
     else:
         _check_damaged(opened, kind, text)
-    raise errors.NotFound(kind=kind, name=text, hint=f"'snapengine {_LISTS[kind]}' shows those that are")
+    short = f", and the start of a uuid has {MIN_PREFIX} characters or more" if 0 < len(text) < MIN_PREFIX else ""
+    raise errors.NotFound(kind=kind, name=text, hint=_LISTS[kind] + short)
+
+
+def _called(thing: Named) -> str:
+    return f"{thing.volume.name}/{thing.name}" if isinstance(thing, Place) else thing.name
 
 
 def _check_damaged(opened: Store, kind: str, text: str) -> None:
@@ -136,9 +151,9 @@ def _check_groups(opened: Store, text: str) -> None:
 
 
 _LISTS = {
-    "group": "group list",
-    "volume": "volume list",
-    "snapshot": "snapshot list",
-    "trash item": "trash list",
-    "object": "snapshot list",
+    "group": "'snapengine group list' shows those that are",
+    "volume": "'snapengine volume list' shows those that are",
+    "snapshot": "'snapengine snapshot list' shows those that are",
+    "trash item": "'snapengine trash list' shows those that are",
+    "object": "'snapengine volume list' and 'snapengine snapshot list' show those that are",
 }

@@ -39,12 +39,22 @@ def _tags(record: TaggedRecord) -> list[Tag]:
 
 
 def add(opened: Store, uuid: str, tag: str, user: bool, wait: float) -> tuple[Tag, ...]:
-    """Give an object a tag and return all its tags; that it has it already is fine."""
+    """
+    Give an object a tag and return all its tags; that it has it already is fine.
+
+    A depth limit takes the place of another one; of a snapshot it would mean nothing, so that is Invalid.
+    """
     arguments.tags((tag,))
+    is_limit = tag.startswith(arguments.DEPTH_TAG) and not user
 
     def change(record: TaggedRecord) -> Changes:
+        if is_limit and not isinstance(record, VolumeRecord):
+            raise errors.Invalid(what=f"{tag} means nothing at a snapshot; give it to the volume")
         field = "user_tags" if user else "system_tags"
-        return {field: arguments.tags((*_without(getattr(record, field), tag), tag))}
+        kept = _without(getattr(record, field), tag)
+        if is_limit:
+            kept = tuple(t for t in kept if not t.startswith(arguments.DEPTH_TAG))
+        return {field: arguments.tags((*kept, tag))}
 
     return _change(opened, uuid, change, wait)
 

@@ -722,7 +722,7 @@ CHANGING = fixed(
     ("purge", lambda s: s.engine.purge_trash(s.engine.list_trash())),
     ("depth", lambda s: s.engine.set_depth_limit(5)),
     ("account", lambda s: s.engine.create_account("x")),
-    ("init", lambda s: Engine.init(s.root / "rootVolumes" / "new")),
+    ("init", lambda s: Engine.init(s.root.parent / "new")),
 )
 
 

@@ -18,7 +18,7 @@ EXAMPLES: list[tuple[errors.Error, str]] = [
     (errors.Invalid(what="a name has 1 to 255 characters"), "a name has 1 to 255 characters"),
     (
         errors.Ambiguous(kind="volume", name="db", matches="a (db), b (db)"),
-        "volume 'db' is ambiguous; it could be a (db), b (db)",
+        "volume 'db' is ambiguous; it could be a (db), b (db); give a uuid",
     ),
     (
         errors.NotFound(kind="volume", name="a\nb", hint="'snapengine volume list' shows those that are"),

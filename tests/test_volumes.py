@@ -137,7 +137,7 @@ def test_update_changes_what_is_given_and_the_date_and_nothing_else(engine: Engi
     described = engine.update_volume(made.uuid, description="because")
     assert described == msgspec.structs.replace(renamed, description="because")
     assert engine.get_volume(made.uuid) == described
-    assert engine.update_volume(made.uuid, description="").description == ""
+    assert engine.update_volume(made.uuid, description="").description is None
 
 
 def test_an_update_that_changes_nothing_leaves_the_record_as_it_is(engine: Engine, clock: list[float]) -> None:

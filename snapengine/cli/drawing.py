@@ -11,6 +11,7 @@ from rich.table import Column, Table
 from rich.text import Text
 from rich.tree import Tree
 
+from snapengine.cli import text
 from snapengine.cli.forest import Row
 
 _STYLES = ("bold", "dim", "", "", "green")
@@ -52,6 +53,14 @@ def _label(words: Sequence[str]) -> Text:
     return Text("  ").join(Text(word, style) for word, style in zip(words, _STYLES, strict=False))
 
 
+class _Rate(progress.ProgressColumn):
+    """Bytes a second, in the units in which we tell all sizes."""
+
+    def render(self, task: progress.Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("?" if speed is None else f"{text.value('size', int(speed))}/s", "progress.data.speed")
+
+
 class Bar:
     """A progress bar on stderr, with bytes, rate and time left; gone when it is closed."""
 
@@ -61,7 +70,7 @@ class Bar:
             progress.TextColumn(label, markup=False),
             progress.BarColumn(),
             progress.DownloadColumn(binary_units=True),
-            progress.TransferSpeedColumn(),
+            _Rate(),
             progress.TimeRemainingColumn(),
             console=_console(sys.stderr),
             transient=True,

@@ -19,6 +19,10 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM: what a Ctrl-C does, but another exit code."""
 
 
+class Unanswered(KeyboardInterrupt):
+    """A Ctrl-C at a question: nothing was begun."""
+
+
 class Fault(NamedTuple):
     """An error as it is told: its exit code, and what the contract's error object holds."""
 
@@ -64,6 +68,8 @@ def _known(e: BaseException) -> Fault | None:
     if isinstance(e, click.UsageError):
         return _fault(errors.Invalid, _usage(e))
     if isinstance(e, KeyboardInterrupt):
+        if isinstance(e, Unanswered):
+            return Fault(INTERRUPTED, "SYS.1017", "The operation is cancelled", "interrupted; nothing was changed")
         return _interrupted(TERMINATED if isinstance(e, Terminated) else INTERRUPTED)
     known = errors.of_system(e) if isinstance(e, OSError) else e
     return _fault(type(known), str(known)) if isinstance(known, errors.Error) else None
@@ -75,7 +81,7 @@ def _fault(kind: type[errors.Error], details: str) -> Fault:
 
 def _usage(e: click.UsageError) -> str:
     at = e.ctx.command_path if e.ctx else "snapengine"
-    message = "Missing command." if _is_bare(e) else e.format_message()
+    message = "Missing command." if _is_bare(e) else " ".join(e.format_message().split())
     return f"{message}{'' if message[-1:] in '.?' else '.'} See '{at} --help'."
 
 

@@ -37,14 +37,14 @@ def rows(tree: "DrawnTree", volume: str, clones: Mapping[str, Sequence[str]]) ->
     clones are, by the uuid of a snapshot, the names of the linked clones that stand on it.
     """
     found = list(_walk(tree, f"* volume {text.plain(volume)} stands here", clones))
-    ends = (INDENT * row.depth + len(row.words[0]) for row in found if len(row.words) > 1)
+    ends = (INDENT * row.depth + text.columns_of(row.words[0]) for row in found if len(row.words) > 1)
     width = max((end for end in ends if end <= _WIDEST), default=0)
     return [_aligned(row, width) if len(row.words) > 1 else row for row in found]
 
 
 def _aligned(row: Row, width: int) -> Row:
     name, *others = row.words
-    return row._replace(words=(name.ljust(width - INDENT * row.depth), *others))
+    return row._replace(words=(text.padded(name, width - INDENT * row.depth), *others))
 
 
 def _walk(tree: "DrawnTree", here: str, clones: Mapping[str, Sequence[str]]) -> Iterator[Row]:

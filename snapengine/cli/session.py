@@ -6,7 +6,7 @@ import click
 
 import snapengine
 from snapengine import errors
-from snapengine.cli import settings, text
+from snapengine.cli import failure, settings, text
 
 
 def engine(*, recover: bool = True) -> "snapengine.Engine":
@@ -82,5 +82,15 @@ def confirm(what: str, yes: bool) -> None:
     if sys.stdin is None or not sys.stdin.isatty():
         raise errors.Invalid(what=f"{what}; give --yes to confirm it, there is no terminal to ask on")
     click.echo(text.plain(f"{what}. Go ahead? [y/N] "), err=True, nl=False)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    if _answer().strip().lower() not in ("y", "yes"):
         raise errors.Invalid(what="not confirmed; nothing was changed")
+
+
+def _answer() -> str:
+    """Return what is typed; whoever interrupts it is told on a line of its own that nothing was begun."""
+    assert sys.stdin is not None
+    try:
+        return sys.stdin.readline()
+    except KeyboardInterrupt as e:
+        click.echo("", err=True)
+        raise (e if isinstance(e, failure.Terminated) else failure.Unanswered()) from None

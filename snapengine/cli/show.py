@@ -131,7 +131,13 @@ def line(shown: str) -> None:
 
 def raw(data: bytes) -> None:
     """Print bytes and a line break in one write."""
-    click.echo(data)
+    try:
+        click.echo(data)
+    except BrokenPipeError:
+        raise
+    except OSError as e:
+        e.filename = "the standard output"
+        raise
 
 
 def is_drawn(lines: int, width: int = 0) -> bool:

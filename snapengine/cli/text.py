@@ -1,5 +1,6 @@
 """How people read things: sizes, local times, one line for each value, columns."""
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -99,8 +100,20 @@ def _others(column: Sequence[object], known: Mapping[str, str]) -> list[str]:
 def columns(table: Sequence[Sequence[str]]) -> str:
     """Return the rows of table, of which there is one at least, as lines with their cells aligned."""
     *widths, _ = _widths(table)
-    line = "".join(f"{{:{width + 2}}}" for width in widths) + "{}"
-    return "\n".join(line.format(*row) for row in table)
+    return "\n".join("".join(map(padded, row, (*(width + 2 for width in widths), 0))) for row in table)
+
+
+def padded(text: str, width: int) -> str:
+    """Return text with spaces behind it until it takes width columns of a terminal."""
+    return text + " " * (width - columns_of(text))
+
+
+def columns_of(text: str) -> int:
+    """Return how many columns of a terminal text takes: wide characters (CJK) two, those that combine none."""
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(unicodedata.combining(c) != 0 for c in text)
 
 
 def width(table: Sequence[Sequence[str]]) -> int:
@@ -109,4 +122,4 @@ def width(table: Sequence[Sequence[str]]) -> int:
 
 
 def _widths(table: Sequence[Sequence[str]]) -> list[int]:
-    return [max(map(len, column)) for column in zip(*table, strict=True)]
+    return [max(map(columns_of, column)) for column in zip(*table, strict=True)]

@@ -72,6 +72,9 @@ def purge(items: tuple[str, ...], older_than: int | None, down_to: int | None, y
     engine = session.engine(recover=not dry_run)
     found = tuple(engine.find_trash_item(item) for item in items)
     chosen = engine.select_trash(found, older_than=older_than, down_to=down_to)
+    if found and len(chosen) < len(set(found)):
+        kept = ", ".join(sorted({*found} - {item.uuid for item in chosen}))
+        click.echo(f"kept, since --older-than or --down-to leaves them out: {kept}", err=True)
     if dry_run:
         show.plan(engine.preview_purge(chosen))
         return
