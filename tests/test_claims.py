@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from snapengine import durable, errors, journal, layout, operation
+from snapengine import beginning, durable, errors, journal, layout
 from snapengine.journal import Entry, Rename
 from tests import prepared
 from tests.prepared import Prepared
@@ -99,7 +99,7 @@ def test_an_operation_does_not_begin_where_something_has_a_name_that_it_makes(st
     (store.directory / name).symlink_to("nowhere")
 
     with pytest.raises(errors.Conflict, match=f"{store.directory / name} is there already"):
-        with operation.begun(store.root, entry(store)):
+        with beginning.begun(store.root, entry(store)):
             raise AssertionError("it has begun")
     assert (store.directory / name).is_symlink()
     assert journal.operations(store.root) == []
