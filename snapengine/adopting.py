@@ -68,7 +68,7 @@ def import_chain(
     the depth limit is passed, OverQuota, Invalid, NotFound, Conflict, Busy; then nothing is there.
     """
     request = volume.checked(request)
-    with _opened(file) as source:
+    with _opened(opened, file) as source:
         _check_chain(opened, request, source)
         if move:
             importing.check_movable(opened, file)
@@ -98,8 +98,8 @@ def name_of(file: Path) -> str:
     return said.name if said else file.stem
 
 
-def _opened(file: Path) -> AbstractContextManager[Source]:
-    return sources.open_source(file, "qcow2", raw_base=True)
+def _opened(opened: Store, file: Path) -> AbstractContextManager[Source]:
+    return sources.open_source(opened, file, "qcow2", raw_base=True)
 
 
 def _check_chain(opened: Store, request: volume.Request, source: Source) -> None:

@@ -74,17 +74,36 @@ def copy(source: int, target: Path, told: Callable[[int], None]) -> None:
 
     Holes of source are not asked for: some file systems tell wrong ones. told is called with the bytes of each piece.
     """
-    size = os.fstat(source).st_size
     with _create(target, 0o644) as f:
-        for start in range(0, size, units.MIB):
-            piece = os.pread(source, units.MIB, start)
-            for at in range(0, len(piece), _BLOCK):
-                block = piece[at : at + _BLOCK]
-                if block.count(0) != len(block):
-                    os.pwrite(f.fileno(), block, start + at)
-            told(len(piece))
-        os.ftruncate(f.fileno(), size)
+        pour(source, f.fileno(), told)
         os.fsync(f.fileno())
+
+
+def pour(source: int, target: int, told: Callable[[int], None] = lambda length: None) -> None:
+    """Do what copy() does into target, a new file that is open; not synced."""
+    size = os.fstat(source).st_size
+    for start in range(0, size, units.MIB):
+        piece = os.pread(source, units.MIB, start)
+        for at in range(0, len(piece), _BLOCK):
+            block = piece[at : at + _BLOCK]
+            if block.count(0) != len(block):
+                os.pwrite(target, block, start + at)
+        told(len(piece))
+    os.ftruncate(target, size)
+
+
+def unnamed(directory: Path) -> int:
+    """Return a descriptor, which the caller closes, of a new file in directory that has no name and is ours alone."""
+    try:
+        return os.open(directory, os.O_RDWR | os.O_TMPFILE | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError as e:
+        if e.errno not in (errno.EOPNOTSUPP, errno.EISDIR):
+            raise
+    path = directory / layout.new("copy", uuid.uuid4().hex)
+    with _create(path, 0o600):
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    unlink(path)
+    return fd
 
 
 def remove_left_over(directory: Path) -> None:

@@ -151,6 +151,21 @@ def _outlast_writers(fd: int) -> None:
         time.sleep(0.005)
 
 
+def may_have_writers(fd: int) -> bool:
+    """
+    Tell whether a process has the file that is open for reading as fd open, or mapped, for writing.
+
+    True where the kernel can't tell: it grants a read lease on no file that has a writer.
+    """
+    fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError:
+        return True
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False
+
+
 def holder(fd: int) -> str:
     """Return who else has fd's file open, for people: `qemu-system-x86_64 (pid 4711, guest db)`."""
     found = [_describe(pid) for pid in openers(fd)]

@@ -19,7 +19,8 @@ def import_volume(
 
     fmt None detects the format by its magic; a file without a known magic is raw, and one with a magic is raw only
     when fmt says so. A qcow2 image with a backing chain is flattened. The tool gets the very files that were
-    inspected, by their descriptors, and no name out of a header. The source is left as it is; with move its top image
+    inspected, by their descriptors, or copies where a stranger could still write to a header, and no name out of a
+    header. The source is left as it is; with move its top image
     is removed after the volume is there and durable.
 
     Crash table as for volume.create; with move, a crash between the commit and the removal leaves the source too.
@@ -28,7 +29,7 @@ def import_volume(
     request = volume.checked(request)
     if move:
         check_movable(opened, file)
-    with sources.open_source(file, fmt) as source:
+    with sources.open_source(opened, file, fmt) as source:
         size = arguments.size(sound_size(source, file))
         duplicate.require_room(opened, source.paths, source.format)
 

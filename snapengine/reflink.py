@@ -27,7 +27,7 @@ def is_possible(directory: Path) -> bool:
     with tempfile.TemporaryFile(dir=directory) as source, tempfile.TemporaryFile(dir=directory) as target:
         source.write(old)
         source.flush()
-        if not _shared(source.fileno(), target.fileno()):
+        if not share(source.fileno(), target.fileno()):
             return False
         os.pwrite(target.fileno(), new, _PIECE)
         apart = os.pread(source.fileno(), 2 * _PIECE, 0) == old
@@ -43,7 +43,8 @@ def copy(source: int, target: Path) -> None:
         os.close(fd)
 
 
-def _shared(source: int, target: int) -> bool:
+def share(source: int, target: int) -> bool:
+    """Let the open file target hold, on the same extents, what source holds; False where their file system can't."""
     try:
         fcntl.ioctl(target, _FICLONE, source)
     except OSError as e:

@@ -2,23 +2,29 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple, cast, get_args
 
-from snapengine import arguments, chain, errors, foreign, imagelock, inspector, qcow2
+from snapengine import arguments, chain, custody, errors, foreign, imagelock, inspector, qcow2
 from snapengine.checks import Expected
 from snapengine.driver import Format
+from snapengine.store import Store
 
 _TICK = 0.02  # seconds
 MAX_LAYERS = 512  # of a foreign chain; each is an open descriptor and a node of qemu-img's
 
 
 class Layer(NamedTuple):
-    """One image of a foreign chain, open as fd, called file; stamp tells which one it is and when it was changed."""
+    """
+    One image of a foreign chain, called file and open as original; fd is open on what is read: that, or a copy of it.
+
+    stamp tells which file it is and when it was changed.
+    """
 
     fd: int
+    original: int
     stamp: tuple[int, ...]
     file: Path
 
@@ -29,7 +35,7 @@ class Layer(NamedTuple):
 
     def is_unchanged(self) -> bool:
         """Tell whether nobody has changed the file since it was opened."""
-        return _stamp(os.fstat(self.fd)) == self.stamp
+        return _stamp(os.fstat(self.original)) == self.stamp
 
     def has_its_name(self) -> bool:
         """Tell whether its name still means the very file that was opened, unchanged."""
@@ -54,11 +60,13 @@ class Source(NamedTuple):
 
 
 @contextmanager
-def open_source(file: Path, fmt: Format | None, *, raw_base: bool = False) -> Iterator[Source]:
+def open_source(opened: Store, file: Path, fmt: Format | None, *, raw_base: bool = False) -> Iterator[Source]:
     """
     Give file and all that it stands on, open and inspected; no VM can write to any of it during the block.
 
-    With raw_base a qcow2 image may stand on a raw one, where its header says so and that bears no image's magic.
+    Of an image whose header somebody else could still change a copy is given and inspected, which takes its room in
+    the store for the block; not of raw ones, which have no header. With raw_base a qcow2 image may stand on a raw one,
+    where its header says so and that bears no image's magic.
     """
     with ExitStack() as stack:
         top = _open(file, stack)
@@ -66,7 +74,33 @@ def open_source(file: Path, fmt: Format | None, *, raw_base: bool = False) -> It
         layers = _chain(top, file, stack, raw_base) if found == "qcow2" else [top]
         if found not in ("qcow2", fmt if fmt == "raw" else None):
             foreign.inspect(top.fd, file, found)
-        yield Source(found, tuple(layers), len(layers) > 1 and _stands_on_raw(layers[-2]))
+        yield _secured(opened, Source(found, tuple(layers), len(layers) > 1 and _stands_on_raw(layers[-2])), stack)
+
+
+def _secured(opened: Store, source: Source, stack: ExitStack) -> Source:
+    """Return source, each image that a stranger can still write to replaced by a copy, and all that inspected anew."""
+    headed = source.layers[:-1] if source.raw_base else source.layers
+    risky = [layer.fd for layer in headed if source.format != "raw" and not custody.is_ours(layer.fd)]
+    if not risky:
+        return source
+    copies = dict(zip(risky, custody.copies(opened, risky, stack)))
+    layers = tuple(layer._replace(fd=copies.get(layer.fd, layer.fd)) for layer in source.layers)
+    safe = source._replace(layers=layers)
+    if safe.format != "qcow2":
+        foreign.inspect(layers[0].fd, layers[0].file, safe.format)
+    else:
+        _inspect_again(safe)
+    return safe
+
+
+def _inspect_again(source: Source) -> None:
+    """Raise Busy unless each qcow2 image stands on what it stood on when its chain was followed; Refused for bad."""
+    for at, layer in enumerate(source.layers[:-1] if source.raw_base else source.layers):
+        below = source.layers[at + 1 : at + 2]
+        on_raw = source.raw_base and below == source.layers[-1:]
+        same = _backing(layer, source.raw_base) == (below[0].file.name if below else None)
+        if not same or (below and _stands_on_raw(layer) != on_raw):
+            raise errors.Busy(what=f"{layer.file} was written to while it was inspected; nothing was taken over")
 
 
 def _open(file: Path, stack: ExitStack) -> Layer:
@@ -79,7 +113,7 @@ def _open(file: Path, stack: ExitStack) -> Layer:
     stack.enter_context(imagelock.reading(fd, file))
     if time.time_ns() - os.fstat(fd).st_ctime_ns < _TICK * 10**9:
         time.sleep(_TICK)  # a change within the same tick of the file system's clock would leave no trace
-    return Layer(fd, _stamp(os.fstat(fd)), file)
+    return Layer(fd, fd, _stamp(os.fstat(fd)), file)
 
 
 def _stamp(status: os.stat_result) -> tuple[int, ...]:
@@ -114,11 +148,25 @@ def _chain(top: Layer, file: Path, stack: ExitStack, raw_base: bool) -> list[Lay
         if below.stamp in (layer.stamp for layer in layers) or len(layers) == MAX_LAYERS:
             why = "its chain of backing files is too deep or runs in a circle"
             raise errors.Refused(path=at, why=why, check="chain-loop")
+        _check_readable(layers, below)
         layers.append(below)
         if _stands_on_raw(layers[-2]):
             foreign.inspect(below.fd, at, "raw")
             break
     return layers
+
+
+def _check_readable(above: Sequence[Layer], below: Layer) -> None:
+    """Refuse an image that an owner of one above it can't read: naming it in a header must not be a way to it."""
+    status = os.fstat(below.fd)
+    owners = {os.fstat(layer.original).st_uid: layer for layer in above}
+    for user, layer in owners.items():
+        if user != status.st_uid and not custody.could_read(user, status, below.file.parent):
+            why = (
+                f"it belongs to another user than {layer.file.name}, which stands on it and whose owner can't read it; "
+                "give both the same owner, or let that one read it"
+            )
+            raise errors.Refused(path=below.file, why=why, check="owner")
 
 
 def _backing(layer: Layer, raw_base: bool) -> str | None:

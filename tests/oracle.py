@@ -64,6 +64,13 @@ class Oracle:
         self.expected[volume] = file.read_bytes()
         return volume
 
+    def import_image(self, file: Path, name: str) -> str:
+        """Make a volume of a qcow2 image and what it stands on, and return its uuid."""
+        held = images.read(file)
+        volume = self.engine.import_volume(file, name).uuid
+        self.expected[volume] = held
+        return volume
+
     def import_chain(self, file: Path, name: str | None = None, *, move: bool = False) -> str:
         """Make a volume and snapshots of a chain of qcow2 images, and return the volume's uuid."""
         held, at = [images.read(file)], file

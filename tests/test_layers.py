@@ -26,7 +26,7 @@ LAYERS = (
     ("draft", "resume"),
     ("merge", "removal"),
     ("content", "cost", "sound"),
-    ("claims", "clones", "founding", "maps", "quota"),
+    ("claims", "clones", "custody", "founding", "maps", "quota"),
     ("chain", "driver", "imagelock", "journal", "roster", "store"),
     ("durable", "foreign", "lock", "records", "reflink"),
     ("inspector", "tree", "visible"),

@@ -71,6 +71,12 @@ VERBS = {
     "create a volume": Verb("plain", lambda o, t: o.volume("another", type="Root", uuid=GIVEN)),
     "import": Verb("plain", lambda o, t: o.import_raw(t.raw, "another")),
     "import a chain": Verb("plain", lambda o, t: o.import_chain(_chain(t.raw), "another")),
+    "import what others may write to": Verb(
+        "plain", lambda o, t: o.import_image(_open_to_all(t.raw, "image"), "another")
+    ),
+    "import a chain that others may write to": Verb(
+        "plain", lambda o, t: o.import_chain(_open_to_all(t.raw, "chain"), "another")
+    ),
     "restore": Verb("plain", lambda o, t: o.restore(t.item)),
     "restore, nothing to keep": Verb("clean", lambda o, t: o.restore(t.item)),
     "restore as a snapshot": Verb("plain", lambda o, t: o.restore_as_snapshot(t.item, "new")),
@@ -168,6 +174,16 @@ def _chain(raw: Path) -> Path:
         over = ["-F", "qcow2", "-b", base.name]
         subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *over, str(top)], check=True)
         poke(top, 7)
+    return top
+
+
+def _open_to_all(raw: Path, name: str) -> Path:
+    """Return the top of such a chain in a directory of its own, of images that others may write to."""
+    directory = raw.with_suffix(f".{name}")
+    directory.mkdir(exist_ok=True)
+    top = _chain(Path(shutil.copy(raw, directory)))
+    for path in directory.glob("*.qcow2"):
+        path.chmod(0o666)
     return top
 
 
