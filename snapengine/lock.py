@@ -8,6 +8,7 @@ inherited the descriptor too.
 
 import errno
 import fcntl
+import logging
 import os
 import random
 import time
@@ -18,6 +19,9 @@ from pathlib import Path
 from snapengine import errors, layout
 
 DEFAULT_WAIT = 60.0
+MOMENT = 1.0  # seconds; whoever waits for longer is told for whom
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -104,12 +108,25 @@ def _unsign(fd: int) -> None:
 
 def _wait_for(fd: int, kind: int, path: Path, deadline: float, wait: float) -> None:
     pause = 0.001
+    notice = time.monotonic() + MOMENT
     while not try_flock(fd, kind):
-        if time.monotonic() >= deadline:
-            holder = os.pread(fd, 256, 0).decode("utf-8", "replace") or "another operation"
-            raise errors.Locked(what=path.parent.name, holder=holder, seconds=wait)
+        now = time.monotonic()
+        if now >= deadline:
+            raise errors.Locked(what=_what(path), holder=_holder(fd), seconds=wait)
+        if now >= notice:
+            notice = deadline
+            log.info("waiting for up to %g s: %s is locked by %s", wait, _what(path), _holder(fd))
         time.sleep(pause * random.uniform(0.5, 1.5))
         pause = min(pause * 1.3, 0.02)
+
+
+def _what(path: Path) -> str:
+    name = path.parent.name
+    return f"volume {name.removeprefix('vol-')}" if name.startswith("vol-") else f"the primary storage {path.parent}"
+
+
+def _holder(fd: int) -> str:
+    return os.pread(fd, 256, 0).decode("utf-8", "replace") or "another operation"
 
 
 def try_flock(fd: int, kind: int = fcntl.LOCK_EX) -> bool:

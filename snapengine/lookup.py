@@ -77,6 +77,12 @@ def anything(opened: Store, text: str) -> str:
     return _one(opened, "object", text, [*_volumes(opened), *places], within)
 
 
+def vm_names(opened: Store) -> dict[str, str]:
+    """Return the name, as it was given, of every VM that has volumes, by its uuid."""
+    every = (volume for _, volume in store.volumes(opened.root))
+    return {v.vm_instance_uuid: v.vm_name for v in every if v.vm_instance_uuid and v.vm_name}
+
+
 def _volumes(opened: Store) -> list[Thing]:
     return [Thing(record.uuid, record.name) for _, record in store.volumes(opened.root)]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from snapengine import errors
+from snapengine import errors, lock
 from snapengine.cli import text
 from snapengine.engine import Engine
 from tests.command_line import START, CommandLine, process, terminal
@@ -115,3 +115,21 @@ def test_a_size_in_words_is_invalid_for_the_library(engine: Engine) -> None:
     with pytest.raises(errors.Invalid, match="10G"):
         engine.create_volume("db", "10G")  # type: ignore[arg-type]
     assert engine.create_volume("db", MIB).size == MIB
+
+
+def test_people_see_the_name_of_a_volume_s_vm(oracle: Oracle, run: CommandLine) -> None:
+    oracle.volume("db")
+    assert "web-1" in run.text("volume", "attach", "db", "web-1")
+    assert "web-1" in run.text("volume", "show", "db") and "web-1" in run.text("volume", "list")
+    assert "vmName" not in run.json("volume", "show", "db")
+
+
+def test_whoever_waits_on_a_terminal_is_told_for_whom(oracle: Oracle) -> None:
+    volume = oracle.volume("db")
+    directory = oracle.engine.volume_path(volume).parents[1]
+    words = ("volume", "update", "db", "--name", "x", "--wait", "2")
+    with lock.exclusive(directory, "revert"):
+        code, shown = terminal(oracle.engine.root, *words, columns=200)
+        assert code == 5 and f"waiting for up to 2 s: volume {volume} is locked by revert (pid " in shown
+        assert "waiting" not in terminal(oracle.engine.root, *words, "--quiet", columns=200)[1]
+        assert "waiting" not in process(*words, SNAPENGINE_ROOT=str(oracle.engine.root)).stderr

@@ -113,7 +113,8 @@ def test_several_matches_are_ambiguous_and_all_are_listed(
     find = {"volume": engine.find_volume, "snapshot": engine.find_snapshot, "object": engine.find_object}[kind]
     with pytest.raises(errors.Ambiguous, match=f"{kind} '{text}' is ambiguous; it could be ") as caught:
         find(text)
-    assert sorted(str(caught.value).partition("could be ")[2].removesuffix("; give a uuid").split(", ")) == sorted(all_of)
+    told = str(caught.value).partition("could be ")[2].removesuffix("; give a uuid")
+    assert sorted(told.split(", ")) == sorted(all_of)
     assert caught.value.exit_code == 2
 
 

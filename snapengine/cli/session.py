@@ -13,7 +13,9 @@ def engine(*, recover: bool = True) -> "snapengine.Engine":
     """Open the engine on the root that the options name, and tell what a crash had left."""
     said = settings.current()
     if said.verbose:
-        _show_commands()
+        _show_log("snapengine.command")
+    if not said.quiet and sys.stderr is not None and sys.stderr.isatty():
+        _show_log("snapengine.lock")
     _show_warnings(said)
     opened = snapengine.Engine.open(said.root, recover=recover, wait=said.wait)
     if not said.quiet:
@@ -23,10 +25,10 @@ def engine(*, recover: bool = True) -> "snapengine.Engine":
     return opened
 
 
-def _show_commands() -> None:
+def _show_log(name: str) -> None:
     import logging  # late: the engine alone needs it, and not always
 
-    log = logging.getLogger("snapengine.command")
+    log = logging.getLogger(name)
     handler = logging.StreamHandler(sys.stderr)
     log.addHandler(handler)
     log.setLevel(logging.INFO)
@@ -81,15 +83,15 @@ def confirm(what: str, yes: bool) -> None:
         return
     if sys.stdin is None or not sys.stdin.isatty():
         raise errors.Invalid(what=f"{what}; give --yes to confirm it, there is no terminal to ask on")
-    click.echo(text.plain(f"{what}. Go ahead? [y/N] "), err=True, nl=False)
-    if _answer().strip().lower() not in ("y", "yes"):
+    if _answer(text.plain(f"{what}. Go ahead? [y/N] ")).strip().lower() not in ("y", "yes"):
         raise errors.Invalid(what="not confirmed; nothing was changed")
 
 
-def _answer() -> str:
-    """Return what is typed; whoever interrupts it is told on a line of its own that nothing was begun."""
+def _answer(question: str) -> str:
+    """Ask, and return what is typed; whoever interrupts it is told on a line of its own that nothing was begun."""
     assert sys.stdin is not None
     try:
+        click.echo(question, err=True, nl=False)
         return sys.stdin.readline()
     except KeyboardInterrupt as e:
         click.echo("", err=True)

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 SCREENS = 2  # a longer answer goes out as plain columns: nobody looks at it as a picture
 
 
-def one(answer: "Struct") -> None:
-    """Print one object."""
+def one(answer: "Struct", **more: object) -> None:
+    """Print one object; for people with more fields, which the contract's JSON has no place for."""
     if in_json():
         raw(wire.document(answer))
     else:
-        line(text.fields(answer))
+        line(text.fields(answer, **more))
 
 
 def many(

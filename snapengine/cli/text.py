@@ -14,7 +14,7 @@ _SIZES = {
     "freed_if_deleted",
 }  # fmt: skip
 _DATES = {"create_date", "last_op_date", "started"}
-_SHORT = {"volume_uuid", "snapshot_uuid", "group_uuid"}
+_SHORT = {"volume_uuid", "snapshot_uuid", "group_uuid", "vm_instance_uuid"}
 _LABELS = {
     "actual_size": "allocated",
     "create_date": "created",

@@ -9,8 +9,9 @@ import click
 from snapengine.cli import copying, options, progress, session, settings, show
 
 if TYPE_CHECKING:
+    import snapengine
     from snapengine.driver import Format
-    from snapengine.inventory import VolumeType
+    from snapengine.inventory import Volume, VolumeType
 
 _COLUMNS = ("name", "uuid", "type", "size", "actual_size", "vm_instance_uuid", "create_date")
 _CHAIN = ("uuid", "virtual_size", "allocated", "path")
@@ -117,7 +118,16 @@ def _allocated(file: str) -> int:
 @volume.command("list")
 def list_() -> None:
     """List all volumes, by name."""
-    show.many(session.engine().list_volumes(), _COLUMNS)
+    engine = session.engine()
+    show.many(engine.list_volumes(), _COLUMNS, engine.vm_names)
+
+
+def _show(engine: "snapengine.Engine", found: "Volume") -> None:
+    """Show a volume, for people with the name of its VM, which the contract's JSON has no place for."""
+    if show.in_json() or found.vm_instance_uuid is None:
+        show.one(found)
+    else:
+        show.one(found, vm_name=engine.vm_names().get(found.vm_instance_uuid))
 
 
 @volume.command("show")
@@ -125,7 +135,7 @@ def list_() -> None:
 def show_(volume: str) -> None:
     """Show all that is known of a volume."""
     engine = session.engine()
-    show.one(engine.get_volume(engine.find_volume(volume)))
+    _show(engine, engine.get_volume(engine.find_volume(volume)))
 
 
 @volume.command()
@@ -195,7 +205,7 @@ def attach(volume: str, vm: str, qmp: str | None, libvirt: str | None) -> None:
     snapengine volume attach db web-1 --libvirt qemu:///system
     """
     engine = session.engine()
-    show.one(engine.attach_volume(engine.find_volume(volume), vm, _channel(qmp, libvirt)))
+    _show(engine, engine.attach_volume(engine.find_volume(volume), vm, _channel(qmp, libvirt)))
 
 
 def _channel(qmp: str | None, libvirt: str | None) -> str | None:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from snapengine import adopting, clone, clones, errors, flatten, importing, inventory, preview, resize, volume
+from snapengine import adopting, clone, clones, errors, flatten, importing, inventory, lookup, preview, resize, volume
 from snapengine.command import Progress
 from snapengine.driver import Format
 from snapengine.engine.opened import Opened
@@ -92,6 +92,10 @@ class Volumes(Opened):
     def attach_volume(self, uuid: str, vm: str, channel: str | None = None) -> Volume:
         """Note that a VM uses the volume; Conflict when another one does."""
         return volume.attach(self._store, uuid, vm, channel, self.wait)
+
+    def vm_names(self) -> dict[str, str]:
+        """Return the name of every VM that has volumes, by its uuid."""
+        return lookup.vm_names(self._store)
 
     def detach_volume(self, uuid: str) -> Volume:
         """Note that no VM uses the volume any more."""
