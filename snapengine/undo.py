@@ -1,6 +1,6 @@
 """Undo: take back the latest snapshot of a volume as if it had never been made."""
 
-from snapengine import errors, hold, records, removal, steps, store, tree
+from snapengine import clones, errors, hold, records, removal, steps, store, tree
 from snapengine.command import Progress
 from snapengine.records import Contents
 from snapengine.store import Store
@@ -10,8 +10,8 @@ def undo(opened: Store, volume: str, wait: float, progress: Progress | None = No
     """
     Take back the latest snapshot of a volume as if it had never been made; what the volume holds stays.
 
-    Crash table as for delete. Raises Conflict where there is none, or something else stands on it; InUse, NotFound,
-    Locked, Corrupt; then nothing changed.
+    Crash table as for delete. Raises Conflict where there is none, or something else stands on it, a linked clone too;
+    InUse, NotFound, Locked, Corrupt; then nothing changed.
     """
     directory = store.find_volume(opened.root, volume)
     with hold.volume(opened, directory, "undo snapshot", wait) as work:
@@ -31,4 +31,7 @@ def undoable(opened: Store, contents: Contents) -> str:
     if on_it or kept:
         others = ", ".join((*on_it, *(f"trash item {uuid}" for uuid in kept)))
         raise errors.Conflict(what=f"snapshot {latest} can't be undone: {others} stands on it")
+    if bases := clones.of(opened.root, contents.volume.uuid, latest):
+        what = f"snapshot {latest} can't be undone: it is the base of linked clones: {clones.told(bases)}"
+        raise errors.Conflict(what=f"{what}; flatten or expunge them first")
     return latest

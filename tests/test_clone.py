@@ -144,6 +144,20 @@ def test_a_linked_clone_is_found_until_no_image_of_it_stands_on_the_snapshot(ora
     assert oracle.engine.linked_clones(volume) == ()
 
 
+def test_the_base_of_a_linked_clone_can_not_be_undone(oracle: Oracle) -> None:
+    volume, second = source(oracle)
+    clone = oracle.clone(second, "clone", linked=True)
+    for verb in (oracle.engine.preview_undo, oracle.engine.undo_snapshot):
+        with pytest.raises(errors.Conflict, match=f"base of linked clones: clone .{clone}.; flatten"):
+            verb(volume)
+    oracle.check()
+
+    oracle.flatten(clone)
+    oracle.purge()
+    oracle.undo(volume)
+    oracle.check()
+
+
 def test_a_deleted_clone_still_protects_its_base(oracle: Oracle) -> None:
     volume, second = source(oracle)
     directory = oracle.engine.volume_path(oracle.clone(second, "clone", linked=True)).parents[1]
