@@ -1,6 +1,5 @@
 """The linked clones of a volume or snapshot: volumes whose base is one of its images, deleted ones among them."""
 
-import itertools
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,7 +20,7 @@ def of(root: Path, volume_uuid: str, snapshot_uuid: str | None = None) -> list[V
     a damaged record never takes a clone's base away from it.
     """
     found = []
-    for directory in itertools.chain(store.directories(root), store.deleted_directories(root)):
+    for directory in store.all_directories(root):
         try:
             record = records.read_volume(directory)
         except errors.NotFound:

@@ -1,4 +1,4 @@
-"""What the verbs on a whole volume will do: appear, grow. Pure, as plan is."""
+"""What the verbs on a whole volume will do: appear, grow, go for good. Pure, as plan is."""
 
 from collections.abc import Sequence
 
@@ -22,3 +22,9 @@ def grow(place: Place, volume: VolumeRecord, size: int, bitmaps: tuple[str, ...]
     return draft.plan(
         place, volume, None, None, changed, (), resized=layout.active_name(volume), size=size, bitmaps=bitmaps
     )
+
+
+def vanish(place: Place, volume: str) -> Plan:
+    """Plan that a deleted volume goes for good: one rename takes its directory away, which then is removed."""
+    rename = Rename(source=f"vol-{volume}", target=layout.new(f"vol-{volume}", place.operation))
+    return Plan(draft.entry(place, volume, commit=rename, drop=(rename.target,)), {})

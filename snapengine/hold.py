@@ -97,13 +97,13 @@ def _settled_below(opened: Store, directories: Sequence[Path], verb: str, wait: 
 
 
 def _held(opened: Store, directory: Path, verb: str) -> Held:
-    with _present(directory):
+    with present(directory):
         record = tidy.directory(opened, directory)
     return Held(opened, directory, record, place(opened, directory, verb))
 
 
 @contextmanager
-def _present(directory: Path) -> Iterator[None]:
+def present(directory: Path) -> Iterator[None]:
     """Raise NotFound where the block meets that the volume in directory went."""
     try:
         yield
@@ -127,7 +127,7 @@ def _locked(root: Path, directories: Sequence[Path], verb: str, wait: float, rea
         with ExitStack() as stack:
             for directory in sorted({*directories, *reading}, key=lambda directory: directory.parent.name):
                 take = lock.exclusive if directory in directories else lock.shared
-                with _present(directory):
+                with present(directory):
                     stack.enter_context(take(directory.parent, verb, wait))
             try:
                 _settle(root, directories)

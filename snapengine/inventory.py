@@ -144,10 +144,14 @@ class VolumeRecord(Volume, frozen=True, kw_only=True):
 
 
 class TrashItem(Struct, frozen=True, kw_only=True):
-    """A former active image that a revert replaced; snapshot_uuid is what it stands on, size its allocated bytes."""
+    """
+    A former active image that was replaced, or a deleted volume.
+
+    snapshot_uuid is what an image stands on, size the allocated bytes: of a volume those of all its files.
+    """
 
     uuid: str
-    kind: Literal["ActiveImage"]
+    kind: Literal["ActiveImage", "Volume"]
     volume_uuid: str
     size: int
     create_date: Date

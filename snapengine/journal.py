@@ -196,10 +196,8 @@ def _is_within(root: Path, entry: Entry) -> bool:
     inside = layout.is_own_directory(entry.directory) and os.path.realpath(directory) == str(directory)
     own = directory.name != layout.SNAPSHOTS or directory.parent.name == f"vol-{entry.volume_uuid}"
     fresh = all(rename.source == layout.new(rename.target, entry.uuid) for rename in entry.publish)
-    if entry.directory == layout.GROUPS:
-        removable = all(map(layout.is_group, entry.drop))
-    else:
-        removable = all(layout.is_removable(name, entry.volume_uuid) for name in entry.drop)
+    volume = entry.volume_uuid
+    removable = all(layout.is_droppable(name, entry.directory, volume, entry.uuid) for name in entry.drop)
     return inside and own and fresh and removable and all(map(layout.is_bare, names(entry)))
 
 

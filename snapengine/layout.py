@@ -179,6 +179,15 @@ def is_removable(name: str, volume: str) -> bool:
     return is_trash(name) or (is_uuid(uuid) and uuid != volume and rest in ("qcow2", "json"))
 
 
+def is_droppable(name: str, below: str, volume: str, operation: str) -> bool:
+    """Tell whether an operation on a volume may remove what has this bare name, in below, relative to the root."""
+    if below == GROUPS:
+        return is_group(name)
+    if below.startswith(f"{TRASH}/") and not below.endswith(SNAPSHOTS):
+        return name == new(f"vol-{volume}", operation)
+    return is_removable(name, volume)
+
+
 def is_own_directory(below: str) -> bool:
     """Tell whether below, relative to the root, is where an operation works: an account's or a volume's directory."""
     return _OWN_DIRECTORY.fullmatch(below) is not None

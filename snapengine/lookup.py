@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
-from snapengine import errors, layout, records, roster, store
+from snapengine import deleted, errors, layout, records, roster, store
 from snapengine.store import Store
 
 MIN_PREFIX = 4
@@ -46,6 +46,20 @@ def volume(opened: Store, text: str) -> str:
     return _one(opened, "volume", text, _volumes(opened), ())
 
 
+def deleted_volume(opened: Store, text: str) -> str:
+    """Return the uuid of the deleted volume that text names; Conflict where that is one which is not deleted."""
+    if deleted.has(opened.root, text):
+        return text
+    try:
+        return _one(opened, "deleted volume", text, _deleted(opened), ())
+    except errors.NotFound:
+        with suppress(errors.NotFound):
+            there = volume(opened, text)
+            what = f"volume {there} is not deleted; 'snapengine volume delete' does that"
+            raise errors.Conflict(what=what) from None
+        raise
+
+
 def snapshot(opened: Store, text: str) -> str:
     """Return the uuid of the snapshot that text names; NotFound, or Ambiguous with all matches."""
     if layout.is_uuid(text) and store.has_snapshot(opened.root, text):
@@ -64,9 +78,11 @@ def group(opened: Store, text: str) -> str:
 def trash_item(opened: Store, text: str) -> str:
     """Return the uuid of the trash item that text names, by its uuid or the start of it."""
     if layout.is_uuid(text):
-        store.find_trash(opened.root, text)
+        if not deleted.has(opened.root, text):
+            store.find_trash(opened.root, text)
         return text
     items = [Thing(item.uuid, "") for contents in store.every(opened.root) for item in contents.trash.values()]
+    items += _deleted(opened)
     return _one(opened, "trash item", text, items, ())
 
 
@@ -81,6 +97,10 @@ def vm_names(opened: Store) -> dict[str, str]:
     """Return the name, as it was given, of every VM that has volumes, by its uuid."""
     every = (volume for _, volume in store.volumes(opened.root))
     return {v.vm_instance_uuid: v.vm_name for v in every if v.vm_instance_uuid and v.vm_name}
+
+
+def _deleted(opened: Store) -> list[Thing]:
+    return [Thing(record.uuid, record.name) for _, record in deleted.volumes(opened.root)]
 
 
 def _volumes(opened: Store) -> list[Thing]:
@@ -128,8 +148,15 @@ def _one(opened: Store, kind: str, text: str, things: Sequence[Named], within: I
         _check_groups(opened, text)
     else:
         _check_damaged(opened, kind, text)
+    raise errors.NotFound(kind=kind, name=text, hint=_hint(opened, kind, text))
+
+
+def _hint(opened: Store, kind: str, text: str) -> str:
+    """Return what to do where text names nothing."""
+    if kind == "volume" and (found := [t.uuid for t in _deleted(opened) if text in t]):
+        return f"it is deleted, 'snapengine volume recover {found[0]}' brings it back"
     short = f", and the start of a uuid has {MIN_PREFIX} characters or more" if 0 < len(text) < MIN_PREFIX else ""
-    raise errors.NotFound(kind=kind, name=text, hint=_LISTS[kind] + short)
+    return _LISTS[kind] + short
 
 
 def _called(thing: Named) -> str:
@@ -159,6 +186,7 @@ def _check_groups(opened: Store, text: str) -> None:
 _LISTS = {
     "group": "'snapengine group list' shows those that are",
     "volume": "'snapengine volume list' shows those that are",
+    "deleted volume": "'snapengine volume list --deleted' shows those that are",
     "snapshot": "'snapengine snapshot list' shows those that are",
     "trash item": "'snapengine trash list' shows those that are",
     "object": "'snapengine volume list' and 'snapengine snapshot list' show those that are",

@@ -6,6 +6,8 @@ from pathlib import Path
 from snapengine import (
     chain,
     delete,
+    deleted,
+    discard,
     duplicate,
     group,
     hold,
@@ -107,9 +109,31 @@ def flatten(opened: Store, uuid: str, wait: float) -> Preview:
 
 def purge(opened: Store, items: tuple[TrashItem, ...]) -> Preview:
     """Return what a purge of these trash items would do; raises NotFound for one that is gone."""
-    images = (store.find_trash(opened.root, item.uuid) / layout.trash_image(item.uuid) for item in items)
-    steps = tuple(Step(verb="purge", image=str(image), bytes=0) for image in images)
+    steps = tuple(Step(verb="purge", image=str(_purged(opened, item)), bytes=0) for item in items)
     return Preview(plan=steps, bytes=0, frees=sum(item.size for item in items))
+
+
+def _purged(opened: Store, item: TrashItem) -> Path:
+    if item.kind == "Volume":
+        return deleted.find(opened.root, item.uuid).parent
+    return store.find_trash(opened.root, item.uuid) / layout.trash_image(item.uuid)
+
+
+def discarding(opened: Store, volumes: tuple[str, ...], wait: float) -> Preview:
+    """Return what a delete of these volumes would do; raises what that would raise, but for VMs in the way."""
+    found = []
+    for directory in [store.find_volume(opened.root, volume) for volume in dict.fromkeys(volumes)]:
+        with lock.shared(directory.parent, "preview a delete", wait):
+            discard.require_deletable(opened, records.read_volume(directory))
+        found.append(Step(verb="trash", image=str(directory.parent), bytes=0))
+    return Preview(plan=tuple(found), bytes=0, frees=0)
+
+
+def expunging(opened: Store, volume: str) -> Preview:
+    """Return what an expunge of a deleted volume would do; raises NotFound for one that is gone."""
+    directory = deleted.find(opened.root, volume)
+    step = Step(verb="expunge", image=str(directory.parent), bytes=0)
+    return Preview(plan=(step,), bytes=0, frees=deleted.allocated(directory))
 
 
 def deletion(

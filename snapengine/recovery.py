@@ -4,7 +4,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from snapengine import durable, errors, hold, inventory, journal, layout, lock, settle, strays
+from snapengine import deleted, durable, errors, hold, inventory, journal, layout, lock, settle, strays
 from snapengine.journal import Entry
 
 
@@ -30,12 +30,21 @@ def recover(root: Path) -> tuple[Recovered, ...]:
 
 
 def _tidy(root: Path) -> None:
-    """Remove what a cut-off replacement of the store's own records left; in a volume the next verb on it does so."""
+    """
+    Remove what a cut-off replacement of the store's own records left, or of a deleted volume's.
+
+    In another volume the next verb on it does so.
+    """
     if any(map(layout.is_new, os.listdir(root))) or strays.of_groups(root):
         with suppress(errors.Locked, OSError), lock.exclusive(root, "recover", 0):
             durable.remove_left_over(root)
             for path in strays.of_groups(root):
                 durable.unlink(path)
+    for directory in deleted.directories(root):
+        with suppress(errors.Locked, OSError):
+            if any(map(layout.is_new, os.listdir(directory))):
+                with lock.exclusive(directory.parent, "recover", 0):
+                    durable.remove_left_over(directory)
 
 
 def _recover(root: Path, name: str) -> Recovered | None:

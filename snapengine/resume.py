@@ -48,6 +48,8 @@ def is_committed(root: Path, entry: Entry) -> bool:
         return True
     if os.path.lexists(directory / entry.commit.source):
         return False
+    if layout.is_new(entry.commit.target):  # what is to go, under a name that nobody knows
+        return True
     target = directory / entry.commit.target
     if not entry.made or not os.path.lexists(target):
         return os.path.lexists(target)
@@ -81,7 +83,7 @@ def publish(root: Path, entry: Entry, kept: Kept | None = None) -> None:
     if entry.drop:
         durable.sync_directory(directory)  # nothing goes before the records that do without it are safe
     for name in entry.drop:
-        durable.unlink(directory / name)
+        _remove(directory / name)
     durable.sync_directory(directory)
     _note_broken(directory, lost)
 
@@ -132,5 +134,7 @@ def _note_broken(directory: Path, bitmaps: tuple[str, ...]) -> None:
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         durable.remove_tree(path)
+        if os.path.lexists(path):
+            raise errors.Denied(what=f"not all of {path} could be removed; look for what is in the way")
     else:
         durable.unlink(path)

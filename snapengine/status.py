@@ -1,13 +1,12 @@
 """The store at a glance, and the settings that hold for all of it."""
 
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
-from snapengine import arguments, errors, journal, lock, records, reflink, store
+from snapengine import arguments, deleted, discard, errors, journal, lock, records, reflink, store
 from snapengine.inventory import PrimaryStorage, Setting, Struct
 from snapengine.store import Store
 
@@ -28,6 +27,7 @@ class Status(Struct, frozen=True, kw_only=True):
     The store at a glance; free, used and trash are bytes: used is what the files of volumes take.
 
     damaged is how many records, and entries of the journal, can't be read: `verify` tells which.
+    snapshots and deepest_chain leave deleted volumes out, the trash counts them.
     """
 
     uuid: str
@@ -36,6 +36,7 @@ class Status(Struct, frozen=True, kw_only=True):
     free: int
     used: int
     volumes: int
+    deleted_volumes: int
     snapshots: int
     deepest_chain: int
     max_incremental_snapshot_num: int
@@ -60,15 +61,17 @@ def status(opened: Store) -> Status:
     found = [each for directory in store.directories(opened.root) if (each := _looked_at(directory)) is not None]
     space = os.statvfs(opened.root)
     every = [each.contents for each in found if each.contents is not None]
-    items = [item for contents in every for item in contents.trash.values()]
+    gone = discard.items(opened)
+    items = [*gone, *(item for contents in every for item in contents.trash.values())]
     depths = [record.distance for contents in every for record in contents.snapshots.values()]
     return Status(
         uuid=opened.record.uuid,
         name=opened.record.name,
         root=str(opened.root),
         free=space.f_bavail * space.f_frsize,
-        used=sum(each.used for each in found),
+        used=sum(each.used for each in found) + sum(item.size for item in gone),
         volumes=len(found),
+        deleted_volumes=len(gone),
         snapshots=sum(each.snapshots for each in found),
         deepest_chain=max(depths, default=0),
         max_incremental_snapshot_num=opened.record.max_incremental_snapshot_num,
@@ -90,10 +93,10 @@ def _looked_at(directory: Path) -> _Found | None:
     except errors.Corrupt as e:
         bad = (e,)
     if contents is not None and not bad:
-        return _Found(contents, len(contents.snapshots), 0, _used(directory))
+        return _Found(contents, len(contents.snapshots), 0, deleted.allocated(directory))
     names, _ = records.record_names(directory)
     volume = directory.parent.name.removeprefix("vol-")
-    return _Found(contents, len(set(names) - {volume}), len(bad), _used(directory))
+    return _Found(contents, len(set(names) - {volume}), len(bad), deleted.allocated(directory))
 
 
 def _damaged_entries(root: Path) -> int:
@@ -104,16 +107,6 @@ def _damaged_entries(root: Path) -> int:
         except errors.Corrupt:
             found += 1
     return found
-
-
-def _used(directory: Path) -> int:
-    """Return the bytes that the files of a volume take; two names of one file count once."""
-    blocks = {}
-    for name in os.listdir(directory):
-        with suppress(FileNotFoundError):  # a verb has just renamed or removed it
-            status = os.lstat(directory / name)
-            blocks[status.st_ino] = status.st_blocks
-    return sum(blocks.values()) * 512
 
 
 def _unfinished(opened: Store) -> tuple[Unfinished, ...]:

@@ -90,15 +90,21 @@ def account(root: Path, name: str) -> Account:
 
 def directories(root: Path) -> Iterator[Path]:
     """Give the `snapshots` directory of every volume; what a crash left half-made is not among them."""
-    return _within(root, *layout.TYPES.values())
+    return within(root, *layout.TYPES.values())
 
 
-def deleted_directories(root: Path) -> Iterator[Path]:
-    """Give the `snapshots` directory of every deleted volume."""
-    return _within(root, layout.TRASH)
+def all_directories(root: Path) -> Iterator[Path]:
+    """Give the `snapshots` directory of every volume, deleted or not; one that moves meanwhile is not missed."""
+    seen = set()
+    for part in (*layout.TYPES.values(), layout.TRASH, *layout.TYPES.values()):
+        for directory in within(root, part):
+            if directory not in seen:
+                seen.add(directory)
+                yield directory
 
 
-def _within(root: Path, *parts: str) -> Iterator[Path]:
+def within(root: Path, *parts: str) -> Iterator[Path]:
+    """Give the `snapshots` directory of every volume in these parts of the store."""
     for account in account_directories(root, *parts):
         yield from volume_directories(account)
 
@@ -138,14 +144,6 @@ def find_volume(root: Path, volume: str) -> Path:
                 if path.is_dir() and not path.is_symlink():
                     return path / layout.SNAPSHOTS
     raise errors.NotFound(kind="volume", name=volume, hint="'snapengine volume list' shows those that are")
-
-
-def find_deleted(root: Path, volume: str) -> Path:
-    """Return the `snapshots` directory of the deleted volume with this uuid; NotFound without one."""
-    for directory in deleted_directories(root):
-        if directory.parent.name == f"vol-{volume}":
-            return directory
-    raise errors.NotFound(kind="deleted volume", name=volume, hint="'snapengine volume list --deleted' shows them")
 
 
 def find_snapshot(root: Path, snapshot: str) -> Path:
@@ -213,7 +211,7 @@ def every(root: Path) -> Iterator[Contents]:
 
     So is what has a damaged record, with a warning: one snapshot, or volume, never keeps the others from being seen.
     """
-    yield from _readable(directories(root), intact)
+    yield from readable(directories(root), intact)
 
 
 def intact(directory: Path) -> Contents:
@@ -226,15 +224,11 @@ def intact(directory: Path) -> Contents:
 
 def volumes(root: Path) -> Iterator[tuple[Path, VolumeRecord]]:
     """Give the directory and the record of every volume; what is left out is the same as in every()."""
-    yield from _readable(directories(root), lambda directory: (directory, records.read_volume(directory)))
+    yield from readable(directories(root), lambda directory: (directory, records.read_volume(directory)))
 
 
-def deleted(root: Path) -> Iterator[tuple[Path, VolumeRecord]]:
-    """Give the directory and the record of every deleted volume; what is left out is the same as in every()."""
-    yield from _readable(deleted_directories(root), lambda directory: (directory, records.read_volume(directory)))
-
-
-def _readable(found: Iterator[Path], read: Callable[[Path], Found]) -> Iterator[Found]:
+def readable(found: Iterator[Path], read: Callable[[Path], Found]) -> Iterator[Found]:
+    """Give what read finds in each directory; what is left out is the same as in every()."""
     for directory in found:
         try:
             yield read(directory)

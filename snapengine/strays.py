@@ -26,12 +26,13 @@ def of_volume(root: Path, contents: Contents) -> list[Path]:
 
 def _outside(root: Path) -> Iterator[Path]:
     known = {layout.STORAGE_RECORD, layout.ACCOUNTS_RECORD, layout.JOURNAL, layout.LOCK, *layout.TYPES.values()}
-    yield from _others(root, known | {"imagecache", "trash", layout.GROUPS})
+    yield from _others(root, known | {"imagecache", layout.TRASH, layout.GROUPS})
     yield from (path for path in _others(root / layout.JOURNAL, set()) if layout.operation_of(path.name) is None)
     yield from (path for path in _others(root / layout.GROUPS, set()) if not layout.is_group(path.name))
-    accounts = set(store.account_directories(root))
-    volumes = {directory.parent for directory in store.directories(root) if directory.is_dir()}
-    for part in layout.TYPES.values():
+    parts = (*layout.TYPES.values(), layout.TRASH)
+    accounts = set(store.account_directories(root, *parts))
+    volumes = {directory.parent for directory in store.all_directories(root) if directory.is_dir()}
+    for part in parts:
         yield from _others(root / part, {account.name for account in accounts})
     for account in accounts:
         yield from _others(account, {volume.name for volume in volumes})

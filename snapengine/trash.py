@@ -1,4 +1,8 @@
-"""The trash: former active images that reverts replaced. List, restore, purge."""
+"""
+The trash: former active images that were replaced, and deleted volumes. List, restore, purge.
+
+While a volume is deleted its own trash items are not listed: they go where it goes.
+"""
 
 import time
 import uuid
@@ -9,6 +13,8 @@ from pathlib import Path
 from snapengine import (
     arguments,
     chain,
+    deleted,
+    discard,
     errors,
     hold,
     imagelock,
@@ -32,12 +38,13 @@ from snapengine.store import Store
 def list_all(opened: Store) -> tuple[TrashItem, ...]:
     """Return all trash items, oldest first; sizes are allocated bytes."""
     items = [item for contents in store.every(opened.root) for item in contents.trash.values()]
-    return tuple(view(item) for item in sorted(items, key=_age))
+    shown = [*(view(item) for item in sorted(items, key=_age)), *discard.items(opened)]
+    return tuple(sorted(shown, key=lambda item: units.parse_date(item.create_date)))
 
 
-def _age(record: TrashRecord) -> tuple[int, int, int, str]:
-    """Return what trash items are sorted by: oldest first, also within one second."""
-    return units.parse_date(record.create_date), record.moment, record.generation, record.uuid
+def _age(record: TrashRecord) -> tuple[int, int, str]:
+    """Return what trash items of one second are sorted by: oldest first."""
+    return record.moment, record.generation, record.uuid
 
 
 def view(record: TrashRecord) -> TrashItem:
@@ -53,7 +60,7 @@ def select(opened: Store, items: tuple[str, ...], older_than: int | None, down_t
     Raises NotFound for an unknown item.
     """
     known = list_all(opened)
-    for item in items:
+    for item in set(items) - {item.uuid for item in known}:
         if item not in records.contents(store.find_trash(opened.root, item)).trash:
             raise errors.NotFound(kind="trash item", name=item, hint="'snapengine trash list' shows those that are")
     before = time.time() - (older_than or 0)
@@ -80,10 +87,10 @@ def purge(opened: Store, items: tuple[TrashItem, ...], wait: float) -> tuple[Tra
         each image, then its record, removed  some of the items             finishes
 
     On a full disk, where no entry can be written, the items are removed all the same; a crash then may leave a record
-    without an image, which the next purge removes. One that is gone already is left out.
+    without an image, which the next purge removes. One that is gone already is left out. A deleted volume is expunged.
     """
-    gone: list[TrashItem] = []
-    for volume in dict.fromkeys(item.volume_uuid for item in items):
+    gone = [item for item in items if item.kind == "Volume" and _expunge(opened, item.uuid, wait)]
+    for volume in dict.fromkeys(item.volume_uuid for item in items if item.kind == "ActiveImage"):
         own = [item for item in items if item.volume_uuid == volume]
         with hold.volume(opened, store.find_volume(opened.root, volume), "purge trash", wait) as work:
             there = [item for item in own if (work.directory / layout.trash_record(item.uuid)).exists()]
@@ -93,6 +100,15 @@ def purge(opened: Store, items: tuple[TrashItem, ...], wait: float) -> tuple[Tra
                 _purge(work, plan.purge(work.place, work.volume, [item.uuid for item in there]))
             gone += there
     return tuple(gone)
+
+
+def _expunge(opened: Store, volume: str, wait: float) -> bool:
+    """Expunge a deleted volume; tell whether it was there."""
+    try:
+        discard.expunge(opened, volume, wait)
+    except errors.NotFound:
+        return False
+    return True
 
 
 def _check_unused(work: Held, item: str) -> None:
@@ -110,7 +126,8 @@ def _purge(work: Held, made: Plan) -> None:
 
 def restore(opened: Store, item: str, wait: float) -> None:
     """
-    Make a trash item the active image again; what the present one holds of its own goes to the trash.
+    Make a trash item the active image again; what the present one holds of its own goes to the trash. A deleted volume
+    is recovered.
 
         step                                              a crash after it leaves         recovery
         entry; V.qcow2 linked to <new item>.trash.qcow2,  two names of one inode          removes the second
@@ -122,6 +139,9 @@ def restore(opened: Store, item: str, wait: float) -> None:
     A missing or damaged active image is replaced as well: see rescue. Raises InUse while a VM has the volume, NotFound,
     Locked, Corrupt; then nothing changed.
     """
+    if deleted.has(opened.root, item):
+        discard.recover(opened, item, wait)
+        return
     with hold.volume(opened, store.find_trash(opened.root, item), "restore trash", wait) as work:
         record, base = _item(work, item)
         expected = chain.expected(tree.backing(work.volume, record))
@@ -154,6 +174,8 @@ def restore_as_snapshot(opened: Store, item: str, name: str, wait: float) -> Sna
     nothing changed.
     """
     name = arguments.name(name)
+    if deleted.has(opened.root, item):
+        raise errors.Conflict(what=f"trash item {item} is a deleted volume; restore it without --as-snapshot")
     with hold.volume(opened, store.find_trash(opened.root, item), "restore trash as a snapshot", wait) as work:
         record, base = _item(work, item)
         if plan.is_full(base, tree.depth_limit(work.volume, opened.record.max_incremental_snapshot_num)):

@@ -46,7 +46,7 @@ def verify(opened: Store, volumes: tuple[str, ...], deep: bool, wait: float) -> 
     root, uuid = opened.root, opened.record.uuid
     if volumes:
         return tuple(_volumes(root, [store.find_volume(root, v) for v in volumes], deep, wait))
-    whole = _volumes(root, store.directories(root), deep, wait)
+    whole = _volumes(root, store.all_directories(root), deep, wait)
     parts = (unfinished.problems(root), _accounts(opened), _groups(root), _outside(opened), whole)
     return tuple(problem for part in parts for problem in health.readable(uuid, root, part))
 
@@ -67,7 +67,7 @@ def _locked(root: Path, directory: Path, deep: bool, wait: float) -> Iterator[Pr
 def _outside(opened: Store) -> Iterator[Problem]:
     root = opened.root
     first: dict[str, Path] = {}
-    for volume in (directory.parent for directory in store.directories(root)):
+    for volume in (directory.parent for directory in store.all_directories(root)):
         if first.setdefault(volume.name, volume) != volume:
             message = f"{first[volume.name]} has the same uuid; nobody can tell which one is meant"
             yield health.problem("duplicate-uuid", volume.name.removeprefix("vol-"), volume, message, _MOVE_COPY)

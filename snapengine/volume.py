@@ -11,6 +11,7 @@ import msgspec
 from snapengine import (
     arguments,
     chain,
+    deleted,
     driver,
     durable,
     errors,
@@ -149,10 +150,10 @@ def _record(
     )
 
 
-def list_all(opened: Store) -> tuple[Volume, ...]:
-    """Return the inventories of all volumes, by name."""
-    found = [view(directory, record) for directory, record in store.volumes(opened.root)]
-    return tuple(sorted(found, key=lambda volume: (volume.name, volume.uuid)))
+def list_all(opened: Store, gone: bool = False) -> tuple[Volume, ...]:
+    """Return the inventories of all volumes, or of all that are gone, deleted, by name."""
+    found = (deleted.volumes if gone else store.volumes)(opened.root)
+    return tuple(sorted((view(*each) for each in found), key=lambda volume: (volume.name, volume.uuid)))
 
 
 def show(opened: Store, volume: str) -> Volume:
@@ -233,8 +234,7 @@ def _rewritten(work: hold.Held, **changes: object) -> Volume:
 
 def path(opened: Store, volume: str) -> Path:
     """Return the path of the volume's active image."""
-    directory = store.find_volume(opened.root, volume)
-    return directory / layout.active_name(records.read_volume(directory))
+    return Path(show(opened, volume).install_path)
 
 
 def links(opened: Store, volume: str) -> tuple[Link, ...]:

@@ -16,6 +16,7 @@ from snapengine.tree import Node
 from tests import images
 
 KINDS = ("rootVolumes", "dataVolumes")
+TRASH = "trash"
 
 
 class _SnapshotFile(msgspec.Struct, rename="camel"):
@@ -134,14 +135,14 @@ def full(
 
 def directories(root: Path) -> Iterator[Path]:
     """Give the directory of every volume's files."""
-    yield from sorted(path for kind in KINDS for path in root.glob(f"{kind}/acct-*/vol-*/snapshots"))
+    yield from sorted(path for kind in (*KINDS, TRASH) for path in root.glob(f"{kind}/acct-*/vol-*/snapshots"))
 
 
 def _check_store(root: Path) -> None:
     known = {"primary-storage.json", "accounts.json", "journal", ".lock", "groups", "imagecache", "trash", *KINDS}
     assert set(os.listdir(root)) <= known
     assert os.listdir(root / "journal") == [], "the journal is not empty"
-    for kind in KINDS:
+    for kind in (kind for kind in (*KINDS, TRASH) if (root / kind).exists()):
         for account in (root / kind).iterdir():
             assert account.name.startswith("acct-"), f"{account} is no account"
             for volume in account.iterdir():
@@ -188,6 +189,13 @@ def _line(parents: Mapping[str, str | None], uuid: str) -> list[str]:
 def _check_answers(engine: Engine, directory: Directory) -> None:
     """Compare what the engine says with the files."""
     volume = directory.volume.uuid
+    deleted = {v.uuid: (v.status, v.install_path) for v in engine.list_volumes(deleted=True)}
+    assert (directory.path.parts[-4] == TRASH) == (volume in deleted)
+    assert (volume in deleted) == (volume not in {v.uuid for v in engine.list_volumes()})
+    assert [i.kind for i in engine.list_trash() if i.uuid == volume] == ["Volume"] * (volume in deleted)
+    if volume in deleted:
+        assert deleted[volume] == ("Deleted", str(directory.path / directory.active))
+        return
     assert engine.volume_path(volume) == directory.path / directory.active
     there = directory.snapshots.items()
     listed = engine.list_snapshots(volume)
@@ -211,7 +219,8 @@ def _check_groups(engine: Engine, found: list[Directory]) -> None:
     assert {u: g for u, g in told.items() if g is not None} == {u: g for u, g in members if u in told}
     listed = [ref for group in engine.list_groups() for ref in group.volume_snapshot_refs]
     refs = {(ref.volume_snapshot_uuid, ref.volume_snapshot_group_uuid, ref.snapshot_deleted) for ref in listed}
-    assert refs == {(uuid, group, uuid not in told) for uuid, group in members}
+    live = {uuid for directory in found if directory.path.parts[-4] != TRASH for uuid in directory.snapshots}
+    assert refs == {(uuid, group, uuid not in live) for uuid, group in members}
 
 
 def _paths(node: Node) -> list[list[str]]:

@@ -159,8 +159,30 @@ class Oracle:
 
     def purge(self) -> None:
         """Remove all trash for good."""
+        deleted = {i.uuid: self._within(i.uuid) for i in self.engine.list_trash() if i.kind == "Volume"}
         for item in self.engine.purge_trash(self.engine.list_trash()):
-            del self.expected[item.uuid]
+            for uuid in deleted.get(item.uuid, {item.uuid}):
+                del self.expected[uuid]
+
+    def delete_volumes(self, *volumes: str) -> None:
+        """Delete volumes; all that they hold stays, and is checked on."""
+        self.engine.delete_volumes(volumes)
+
+    def recover_volume(self, volume: str) -> None:
+        """Bring a deleted volume back."""
+        assert self.engine.recover_volume(volume).status == "Ready"
+
+    def expunge_volume(self, volume: str) -> None:
+        """Remove a deleted volume for good."""
+        gone = self._within(volume)
+        self.engine.expunge_volume(volume)
+        for uuid in gone:
+            del self.expected[uuid]
+
+    def _within(self, volume: str) -> set[str]:
+        """Return the uuids of all that the volume holds, deleted or not, itself among them."""
+        (path,) = [path for path in check.directories(self.engine.root) if path.parent.name == f"vol-{volume}"]
+        return set(check.Directory(path).images)
 
     def delete(self, *snapshots: str, descendants: bool = False, direction: Direction = "auto") -> None:
         """Delete snapshots; with descendants the snapshots and trash items that stand on them too."""

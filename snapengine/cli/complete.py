@@ -25,6 +25,11 @@ def volumes(ctx: click.Context, param: click.Parameter, incomplete: str) -> "lis
     return _matching(ctx, incomplete, _volumes)
 
 
+def deleted_volumes(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+    """Complete the name or uuid of a deleted volume."""
+    return _matching(ctx, incomplete, lambda engine: [(v.uuid, v.name) for v in engine.list_volumes(deleted=True)])
+
+
 def snapshots(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
     """Complete the name or uuid of a snapshot; VOLUME/SNAPSHOT where that is begun, or others have the name too."""
     return _matching(ctx, incomplete, functools.partial(_snapshots, within="/" in incomplete))

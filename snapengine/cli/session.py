@@ -57,7 +57,7 @@ def _show_warnings(said: settings.Settings) -> None:
 
 def volume_names(opened: "snapengine.Engine") -> dict[str, str]:
     """Return the name of every volume by its uuid."""
-    return {volume.uuid: volume.name for volume in opened.list_volumes()}
+    return {v.uuid: v.name for v in (*opened.list_volumes(deleted=True), *opened.list_volumes())}
 
 
 def names(opened: "snapengine.Engine") -> dict[str, str]:

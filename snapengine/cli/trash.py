@@ -1,4 +1,4 @@
-"""snapengine trash: former active images, kept until they are purged."""
+"""snapengine trash: former active images and deleted volumes, kept until they are purged."""
 
 import functools
 
@@ -11,18 +11,26 @@ _COLUMNS = ("uuid", "kind", "volume_uuid", "snapshot_uuid", "size", "create_date
 
 @click.group(cls=settings.Noun)
 def trash() -> None:
-    """List what reverts replaced, restore it, or purge it."""
+    """List what was replaced or deleted, restore it, or purge it."""
 
 
 @trash.command("list")
 def list_() -> None:
-    """List the trash, oldest first."""
+    """
+    List the trash, oldest first.
+
+    Former active images, and deleted volumes as a whole; what such a volume had in the trash goes where it goes.
+    """
     engine = session.engine()
     show.many(engine.list_trash(), _COLUMNS, functools.partial(session.volume_names, engine))
 
 
 @trash.command()
-@click.argument("item", help="The trash item: its uuid or the start of it.", shell_complete=complete.trash_items)
+@click.argument(
+    "item",
+    help="The trash item: its uuid or the start of it; a deleted volume's name too.",
+    shell_complete=complete.trash_items,
+)
 @click.option(
     "--as-snapshot", is_flag=True, help="Make it a snapshot on the one it stands on; the volume stays as it is."
 )
@@ -31,9 +39,9 @@ def list_() -> None:
 )
 def restore(item: str, as_snapshot: bool, name: str | None) -> None:
     """
-    Make a trash item the active image again.
+    Make a trash item the active image again, or recover a deleted volume.
 
-    The present one goes to the trash.
+    The present active image goes to the trash.
     """
     if name is not None and not as_snapshot:
         raise click.UsageError("--name is for --as-snapshot: a volume keeps its name")
@@ -64,7 +72,7 @@ def restore(item: str, as_snapshot: bool, name: str | None) -> None:
 @options.confirmed
 def purge(items: tuple[str, ...], older_than: int | None, down_to: int | None, yes: bool, dry_run: bool) -> None:
     """
-    Remove trash items for good.
+    Remove trash items for good, deleted volumes among them.
 
     \b
     snapengine trash purge --older-than 7d --yes

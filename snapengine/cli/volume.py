@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from snapengine.cli import copying, options, progress, session, settings, show
+from snapengine.cli import copying, fate, options, progress, session, settings, show
 
 if TYPE_CHECKING:
     import snapengine
@@ -29,6 +29,10 @@ def volume() -> None:
 
 volume.add_command(copying.clone)
 volume.add_command(copying.flatten)
+volume.add_command(fate.resize)
+volume.add_command(fate.delete)
+volume.add_command(fate.recover)
+volume.add_command(fate.expunge)
 
 
 @volume.command()
@@ -116,10 +120,11 @@ def _allocated(file: str) -> int:
 
 
 @volume.command("list")
-def list_() -> None:
+@click.option("--deleted", is_flag=True, help="List those that were deleted instead.")
+def list_(deleted: bool) -> None:
     """List all volumes, by name."""
     engine = session.engine()
-    show.many(engine.list_volumes(), _COLUMNS, engine.vm_names)
+    show.many(engine.list_volumes(deleted=deleted), _COLUMNS, engine.vm_names)
 
 
 def _show(engine: "snapengine.Engine", found: "Volume") -> None:
@@ -147,22 +152,6 @@ def update(volume: str, name: str | None, description: str | None) -> None:
     options.require(name, description)
     engine = session.engine()
     show.one(engine.update_volume(engine.find_volume(volume), name=name, description=description))
-
-
-@volume.command()
-@options.volume
-@click.argument("size", type=settings.SIZE, help="Its new size: bytes, or 512M, 10G, 1T. Rounded up to 512.")
-def resize(volume: str, size: int) -> None:
-    """
-    Let a volume grow.
-
-    What is new reads zero. Snapshots keep the size that they froze; a revert to one takes the volume back to that too.
-
-    \b
-    snapengine volume resize db 40G
-    """
-    engine = session.engine()
-    show.one(engine.resize_volume(engine.find_volume(volume), size))
 
 
 @volume.command()

@@ -58,6 +58,10 @@ class Engine(Volumes, Snapshots, Groups, Trash):
         """Return the uuid of the volume that text names: a uuid, a name, the start of a uuid. See lookup."""
         return lookup.volume(self._store, text)
 
+    def find_deleted_volume(self, text: str) -> str:
+        """Return the uuid of the deleted volume that text names; Conflict where that is not deleted."""
+        return lookup.deleted_volume(self._store, text)
+
     def find_snapshot(self, text: str) -> str:
         """Return the uuid of the snapshot that text names, as `VOLUME/SNAPSHOT` too. See lookup."""
         return lookup.snapshot(self._store, text)

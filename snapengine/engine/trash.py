@@ -8,7 +8,7 @@ from snapengine.preview import Preview
 
 @errors.translating
 class Trash(Opened):
-    """What reverts replaced."""
+    """What was replaced, and deleted volumes."""
 
     def list_trash(self) -> tuple[TrashItem, ...]:
         """Return all trash items, oldest first."""
@@ -29,7 +29,7 @@ class Trash(Opened):
         return preview.purge(self._store, items)
 
     def restore_trash(self, uuid: str) -> None:
-        """Make a trash item the active image again; the present one goes to the trash."""
+        """Make a trash item the active image again; the present one goes to the trash. Recovers a deleted volume."""
         trash.restore(self._store, uuid, self.wait)
 
     def restore_trash_as_snapshot(self, uuid: str, name: str) -> Snapshot:

@@ -3,7 +3,20 @@
 import os
 from pathlib import Path
 
-from snapengine import adopting, clone, clones, errors, flatten, importing, inventory, lookup, preview, resize, volume
+from snapengine import (
+    adopting,
+    clone,
+    clones,
+    discard,
+    errors,
+    flatten,
+    importing,
+    inventory,
+    lookup,
+    preview,
+    resize,
+    volume,
+)
 from snapengine.command import Progress
 from snapengine.driver import Format
 from snapengine.engine.opened import Opened
@@ -64,9 +77,30 @@ class Volumes(Opened):
         """Return what flatten would do, and refuse what it would refuse; changes nothing. See preview.flatten."""
         return preview.flatten(self._store, uuid, self.wait)
 
-    def list_volumes(self) -> tuple[Volume, ...]:
-        """Return all volumes, by name."""
-        return volume.list_all(self._store)
+    def list_volumes(self, *, deleted: bool = False) -> tuple[Volume, ...]:
+        """Return all volumes, or all deleted ones, by name."""
+        return volume.list_all(self._store, deleted)
+
+    def delete_volumes(self, uuids: tuple[str, ...]) -> None:
+        """Put volumes away whole, all or none, until they are recovered or expunged; see discard.delete."""
+        discard.delete(self._store, uuids, self.wait)
+
+    def preview_delete_volumes(self, uuids: tuple[str, ...]) -> Preview:
+        """Return what delete_volumes would do; changes nothing."""
+        return preview.discarding(self._store, uuids, self.wait)
+
+    def recover_volume(self, uuid: str) -> Volume:
+        """Bring a deleted volume back."""
+        discard.recover(self._store, uuid, self.wait)
+        return volume.show(self._store, uuid)
+
+    def expunge_volume(self, uuid: str) -> None:
+        """Remove a deleted volume for good."""
+        discard.expunge(self._store, uuid, self.wait)
+
+    def preview_expunge(self, uuid: str) -> Preview:
+        """Return what expunge_volume would do; changes nothing."""
+        return preview.expunging(self._store, uuid)
 
     def get_volume(self, uuid: str) -> Volume:
         """Return one volume."""

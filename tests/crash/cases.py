@@ -42,6 +42,7 @@ class Verb(NamedTuple):
     moved: bool = False
     journaled: bool = True
     several: bool = False
+    on: str = "disk"
 
 
 class Case(NamedTuple):
@@ -94,6 +95,13 @@ VERBS = {
     "set reflinks": Verb("plain", lambda o, t: o.engine.set_reflinks("off")),
     "resize": Verb("plain", lambda o, t: o.resize(t.volume, 2 * MIB)),
     "resize, more tables": Verb("small clusters", lambda o, t: o.resize(t.volume, 40 * MIB)),
+    "delete a volume": Verb(
+        "two volumes", lambda o, t: o.delete_volumes(_other(o)), journaled=False, on="other"
+    ),
+    "recover a volume": Verb(
+        "one deleted", lambda o, t: o.recover_volume(_deleted(o)), journaled=False, on="other"
+    ),
+    "expunge a volume": Verb("one deleted", lambda o, t: o.expunge_volume(_deleted(o)), on="other"),
     "update": Verb("plain", lambda o, t: o.engine.update_snapshot(t.second, name="new"), journaled=False),
     "set the depth limit": Verb("plain", lambda o, t: o.engine.set_depth_limit(7)),
     "create in a moved store": Verb("plain", lambda o, t: o.create(t.volume, "new"), moved=True, journaled=False),
@@ -128,6 +136,7 @@ STORES: dict[str, Callable[[Oracle, Things], object]] = {
     "covered": lambda o, t: o.write(t.volume, 0, 8 * CLUSTER),
     "plain on XFS": lambda o, t: None,
     "two volumes": lambda o, t: _two_volumes(o, t),
+    "one deleted": lambda o, t: _one_deleted(o, t),
     "two volumes at the limit": lambda o, t: _two_volumes_at_the_limit(o, t),
     "two volumes, clean": lambda o, t: _two_volumes_clean(o, t),
     "zeros": lambda o, t: _zeros(o, t.volume),
@@ -160,6 +169,15 @@ def _two_volumes_clean(oracle: Oracle, things: Things) -> None:
 
 def _other(oracle: Oracle) -> str:
     return oracle.engine.find_volume("other")
+
+
+def _one_deleted(oracle: Oracle, things: Things) -> None:
+    _two_volumes(oracle, things)
+    oracle.delete_volumes(_other(oracle))
+
+
+def _deleted(oracle: Oracle) -> str:
+    return oracle.engine.find_deleted_volume("other")
 
 
 def _group(oracle: Oracle) -> str:

@@ -135,7 +135,9 @@ def _judge(case: Case, root: Path, run: Run, by_verb: bool) -> str:
     things = cases.things(case.root)
     _check_unsettled(case, root)
     if by_verb or not VERBS[case.name].journaled:
-        Engine.open(root, recover=False).update_volume(things.volume)
+        engine = Engine.open(root, recover=False)
+        for volume in [v.uuid for v in engine.list_volumes() if v.name in ("disk", VERBS[case.name].on)]:
+            engine.update_volume(volume)
     engine = Engine.open(root)
     assert {found.outcome for found in engine.recovered} <= {"undone", "finished"}, engine.recovered
     found = state.of(engine)

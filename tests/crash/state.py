@@ -37,6 +37,7 @@ class VolumeState(NamedTuple):
     snapshots: tuple[SnapshotState, ...]
     trash: tuple[tuple[str | None, str], ...]
     bitmaps: tuple[str, ...] = ()
+    deleted: bool = False
 
 
 class GroupState(NamedTuple):
@@ -79,7 +80,9 @@ def without_contents(state: State) -> State:
 
 
 def _state(engine: Engine, content: Mapping[str, str]) -> State:
-    volumes = tuple(_volume(engine, volume, content) for volume in engine.list_volumes())
+    deleted = engine.list_volumes(deleted=True)
+    gone = (VolumeState(v.name, v.size, content[v.uuid], None, (), (), (), True) for v in deleted)
+    volumes = (*(_volume(engine, volume, content) for volume in engine.list_volumes()), *gone)
     return State(engine.storage.max_incremental_snapshot_num, volumes, tuple(_groups(engine)))
 
 
