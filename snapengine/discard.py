@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from snapengine import (
+    beginning,
     clones,
     deleted,
     durable,
@@ -120,7 +121,7 @@ def expunge(opened: Store, volume: str, wait: float) -> None:
 def _vanish(opened: Store, directory: Path, volume: str) -> None:
     entry = fate.vanish(hold.place(opened, directory.parent.parent, "expunge volume"), volume).entry
     try:
-        with operation.begun(opened.root, entry):
+        with beginning.begun(opened.root, entry):
             settle.commit(opened.root, entry)
             resume.finish(opened.root, entry)
     except errors.NoSpace:
