@@ -12,12 +12,14 @@ import stat
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import groupby
 from pathlib import Path
 from typing import IO
 
 from snapengine import errors, layout, units
 
 _BLOCK = 64 * units.KIB
+_ZEROS = bytes(_BLOCK)
 _ACL = "system.posix_acl_access"
 _ATTRIBUTES = {_ACL, "security.selinux"}
 
@@ -84,12 +86,19 @@ def pour(source: int, target: int, told: Callable[[int], None] = lambda length: 
     size = os.fstat(source).st_size
     for start in range(0, size, units.MIB):
         piece = os.pread(source, units.MIB, start)
-        for at in range(0, len(piece), _BLOCK):
-            block = piece[at : at + _BLOCK]
-            if block.count(0) != len(block):
-                os.pwrite(target, block, start + at)
+        for begin, end in _data(piece):
+            os.pwrite(target, piece[begin:end], start + begin)
         told(len(piece))
     os.ftruncate(target, size)
+
+
+def _data(piece: bytes) -> Iterator[tuple[int, int]]:
+    """Give the runs of blocks of piece that are not all zeros."""
+    blocks = range(0, len(piece), _BLOCK)
+    for is_zero, run in groupby(blocks, lambda at: _ZEROS.startswith(piece[at : at + _BLOCK])):
+        if not is_zero:
+            starts = list(run)
+            yield starts[0], starts[-1] + _BLOCK
 
 
 def unnamed(directory: Path) -> int:

@@ -318,3 +318,23 @@ def test_an_owner_who_can_not_be_given_is_denied_and_says_who_can() -> None:
         os.chown(place / "new", privileged.NOBODY, privileged.NOBODY)
         with pytest.raises(errors.Denied, match="can't give the new image .*new the owner .*; run as root or as"):
             privileged.as_nobody(lambda: copy(place / "old", place / "new"))
+
+
+@pytest.mark.parametrize("tail", [0, 1, 100, 65536, 65537], ids=str)
+@pytest.mark.parametrize("shape", ["", "x", "0", "x0x", "0xx00x0", "x" * 16 + "0x", "0" * 15 + "x0" + "x" * 20])
+def test_a_copy_holds_the_same_and_takes_no_room_for_zeros(tmp_path: Path, shape: str, tail: int) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(b"".join((b"\0\1" if part == "x" else b"\0\0") * 32768 for part in shape) + b"t" * tail)
+    told: list[int] = []
+    with open(source, "rb") as f:
+        durable.copy(f.fileno(), target, told.append)
+
+    assert target.read_bytes() == source.read_bytes() and sum(told) == os.path.getsize(source)
+    assert os.stat(target).st_blocks * 512 <= shape.count("x") * 65536 + -(-tail // 4096) * 4096
+
+
+def test_a_file_without_a_name_is_ours_alone(tmp_path: Path) -> None:
+    fd = durable.unnamed(tmp_path)
+    status = os.fstat(fd)
+    assert (status.st_nlink, status.st_mode & 0o777, os.listdir(tmp_path)) == (0, 0o600, [])
+    os.close(fd)
