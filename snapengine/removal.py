@@ -163,8 +163,8 @@ def _tree(
 def _placed(
     there: Mapping[str, SnapshotRecord], parents: Parents, trees: Mapping[Tree, Set[str]]
 ) -> dict[str, SnapshotRecord]:
-    """Return the snapshots with parent, tree, latest and distance as parents and trees say."""
-    found = {}
+    """Return the snapshots, in their order, with parent, tree, latest and distance as parents and trees say."""
+    found = {**there}
     for known, group in trees.items():
         for uuid in group:
             place = {"parent_uuid": parents[uuid], "tree_uuid": known.uuid}

@@ -1,0 +1,149 @@
+"""What joining layers costs, and which way is taken."""
+
+import itertools
+from collections.abc import Mapping
+
+import pytest
+
+from snapengine import cost, errors
+from snapengine.cost import Cost, Direction, Way
+from snapengine.extents import Extent, Kind
+from snapengine.units import KIB, MIB
+
+KINDS: dict[str, Kind] = {"d": "data", "z": "zero", "c": "compressed"}
+
+
+def extents(text: str, unit: int = MIB) -> list[Extent]:
+    """Return the extents of an image: each letter is a unit of the disk, a dot one that the image does not hold."""
+    found, at = [], 0
+    for letter, same in itertools.groupby(text):
+        length = len([*same]) * unit
+        if letter in KINDS:
+            found.append(Extent(at, length, KINDS[letter], at if letter == "d" else None))
+        at += length
+    return found
+
+
+def costs(child: str, *run: str, unit: int = MIB) -> dict[Way, Cost]:
+    return cost.costs(extents(child, unit), [extents(layer, unit) for layer in run])
+
+
+# of each way MiB, extents and, of a pull, writes
+COSTS: dict[str, tuple[list[str], Mapping[Way, tuple[int, int, int]]]] = {
+    "covered": (["dddd", "dd.."], {"clone": (0, 1, 0), "rebase": (0, 0, 0), "pull": (0, 0, 0), "commit": (4, 1, 0)}),
+    "the same": (["dd..", "dd.."], {"clone": (0, 1, 0), "rebase": (0, 0, 0), "pull": (0, 0, 0), "commit": (2, 1, 0)}),
+    "disjoint": (["d...", ".ddd"], {"clone": (0, 1, 0), "pull": (3, 1, 2), "commit": (1, 1, 0)}),
+    "overlapping": (["ddd.", ".ddd"], {"clone": (0, 1, 0), "pull": (1, 1, 1), "commit": (3, 1, 0)}),
+    "scattered": (["d.d.d.", ".d.d.d"], {"clone": (0, 3, 0), "pull": (3, 3, 3), "commit": (3, 3, 0)}),
+    "an empty child": (["....", "dddd"], {"clone": (0, 0, 0), "pull": (4, 1, 2), "commit": (0, 0, 0)}),
+    "an empty layer": (["d...", "...."], {"clone": (0, 1, 0), "rebase": (0, 0, 0), "pull": (0, 0, 0),
+                                          "commit": (1, 1, 0)}),
+    "nothing at all": (["....", "...."], {"clone": (0, 0, 0), "rebase": (0, 0, 0), "pull": (0, 0, 0),
+                                          "commit": (0, 0, 0)}),
+    "zeros hide what lies below": (["zz..", "dd.."], {"clone": (0, 1, 0), "rebase": (0, 0, 0), "pull": (0, 0, 0),
+                                                      "commit": (0, 0, 0)}),
+    "zeros must not be lost, and cost nothing": (["d...", ".zzz"], {"clone": (0, 1, 0), "pull": (0, 0, 0),
+                                                                    "commit": (1, 1, 0)}),
+    "zeros beside data": (["d...", ".zdd"], {"clone": (0, 1, 0), "pull": (2, 1, 1), "commit": (1, 1, 0)}),
+    "compressed is data": (["c...", ".ccd"], {"clone": (0, 1, 0), "pull": (3, 1, 2), "commit": (1, 1, 0)}),
+    "two layers": (["d...", ".d..", "..d."], {"clone": (0, 2, 0), "pull": (2, 1, 1), "commit": (2, 1, 0)}),
+    "two layers, the lowest is where it is": (["d...", "....", ".ddd"], {
+        "clone": (0, 1, 0), "pull": (3, 1, 2), "commit": (1, 1, 0),
+    }),
+    "two layers, covered by one": (["....", "dddd", "dddd"], {"clone": (0, 1, 0), "pull": (4, 1, 2),
+                                                              "commit": (4, 1, 0)}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", COSTS.values(), ids=COSTS.keys())
+def test_costs(row: tuple[list[str], Mapping[Way, tuple[int, int, int]]]) -> None:
+    (child, *run), expected = row
+    found = costs(child, *run)
+    assert {way: (each.bytes // MIB, each.extents, each.writes) for way, each in found.items()} == expected
+    assert [each.way for each in found.values()] == list(found)
+
+
+def test_a_layer_that_is_larger_than_its_child_is_missed_behind_its_end() -> None:
+    assert "rebase" not in costs("dd", "dddd")
+
+
+def test_more_bytes_and_more_extents_take_longer() -> None:
+    for way in ("pull", "commit"):
+        assert costs("d" * 64, "d" * 63 + "." + "d" * 64)[way].seconds > costs("dd", "d.dd")[way].seconds
+    assert costs("d." * 64, ".d" * 64)["clone"].seconds > costs("d" * 64, ".d" * 64)["clone"].seconds
+
+
+ALMOST_COVERED = costs("d" * 255 + ".", "d" * 256)
+ALMOST_EMPTY = costs("d" + "." * 255, "d" * 256)
+EMPTY = costs("." * 256, "d" * 256)
+COVERED = costs("d" * 256, "d" * 256)
+SMALL = costs("d.", ".d")
+SCATTERED = costs("d." * 8192, ".d" * 8192, unit=4 * KIB)
+ZEROS = costs("d.", "zz")
+ALL = {"reflinks": True, "sole": True, "fitting": True}
+PLAIN = {**ALL, "reflinks": False}
+
+CHOICES: dict[str, tuple[dict[Way, Cost], Direction, dict[str, bool], Way]] = {
+    "a covered one needs a header only": (COVERED, "auto", PLAIN, "rebase"),
+    "a covered one, with reflinks": (COVERED, "auto", ALL, "rebase"),
+    "a covered one, pulled": (COVERED, "pull", ALL, "rebase"),
+    "a covered one, committed as asked": (COVERED, "commit", ALL, "commit"),
+    "little is missing": (ALMOST_COVERED, "auto", PLAIN, "pull"),
+    "little is missing, committed as asked": (ALMOST_COVERED, "commit", PLAIN, "commit"),
+    "much is missing": (ALMOST_EMPTY, "auto", PLAIN, "commit"),
+    "much is missing, pulled as asked": (ALMOST_EMPTY, "pull", PLAIN, "pull"),
+    "much is missing, with reflinks": (ALMOST_EMPTY, "auto", ALL, "clone"),
+    "much is missing, pulled as asked with reflinks": (ALMOST_EMPTY, "pull", ALL, "clone"),
+    "nothing above": (EMPTY, "auto", PLAIN, "commit"),
+    "where it hardly matters, what can be stopped": (SMALL, "auto", PLAIN, "pull"),
+    "zeros": (ZEROS, "auto", PLAIN, "pull"),
+    "others stand on it": (ALMOST_EMPTY, "auto", {**PLAIN, "sole": False}, "pull"),
+    "others stand on it, with reflinks": (ALMOST_EMPTY, "auto", {**ALL, "sole": False}, "clone"),
+    "smaller than what it takes in": (ALMOST_EMPTY, "auto", {**PLAIN, "fitting": False}, "pull"),
+    "smaller, with reflinks": (ALMOST_EMPTY, "auto", {**ALL, "fitting": False}, "pull"),
+    "scattered": (SCATTERED, "auto", PLAIN, "commit"),
+    "scattered, others stand on it": (SCATTERED, "auto", {**PLAIN, "sole": False}, "pull"),
+    "scattered, with reflinks: clone and commit cost the same": (SCATTERED, "auto", ALL, "clone"),
+}
+
+
+@pytest.mark.parametrize("row", CHOICES.values(), ids=CHOICES.keys())
+def test_choose(row: tuple[dict[Way, Cost], Direction, dict[str, bool], Way]) -> None:
+    found, direction, facts, expected = row
+    chosen = cost.choose(found, direction, **facts)
+    assert chosen.way == expected
+    assert chosen == found[expected]
+
+
+@pytest.mark.parametrize("found", [COVERED, ALMOST_EMPTY, SCATTERED], ids=["covered", "almost empty", "scattered"])
+@pytest.mark.parametrize(
+    ("facts", "why"),
+    [
+        ({"sole": False}, "several images stand on the snapshot"),
+        ({"fitting": False}, "what stands on the snapshot is smaller"),
+        ({"sole": False, "fitting": False}, "several images stand on the snapshot"),
+    ],
+    ids=["not sole", "not fitting", "neither"],
+)
+def test_a_commit_that_would_hurt_others_is_refused_and_never_replaced(
+    found: dict[Way, Cost], facts: dict[str, bool], why: str
+) -> None:
+    with pytest.raises(errors.Conflict, match=f"{why}.*use 'pull'"):
+        cost.choose(found, "commit", **{**ALL, **facts})
+
+
+@pytest.mark.parametrize("facts", [dict(zip(ALL, f, strict=True)) for f in itertools.product([True, False], repeat=3)])
+@pytest.mark.parametrize("direction", ["auto", "pull"])
+def test_the_way_is_always_one_that_is_allowed(direction: Direction, facts: dict[str, bool]) -> None:
+    for found in (COVERED, ALMOST_COVERED, ALMOST_EMPTY, EMPTY, SMALL, SCATTERED, ZEROS):
+        way = cost.choose(found, direction, **facts).way
+        assert way in found
+        assert way != "clone" or (facts["reflinks"] and facts["fitting"])
+        assert way != "commit" or (direction == "auto" and facts["sole"] and facts["fitting"])
+
+
+def test_a_commit_must_be_quicker_by_half() -> None:
+    pull, slower, quicker = Cost("pull", 10**9, 1), Cost("commit", 10**9, 1), Cost("commit", 6 * 10**8, 1)
+    assert slower.seconds < pull.seconds < 1.5 * slower.seconds
+    assert cost.choose({"pull": pull, "commit": slower}, "auto", **PLAIN).way == "pull"
+    assert cost.choose({"pull": pull, "commit": quicker}, "auto", **PLAIN).way == "commit"
