@@ -78,9 +78,10 @@ def plan(preview: "Preview") -> None:
         raw(wire.document(preview))
         return
     for step in preview.plan:
-        line(text.plain(f"{step.verb} {step.image}" + (f" onto {step.onto}" if step.onto else "")))
+        onto = f" onto {os.path.basename(step.onto)}" if step.onto else ""
+        line(text.plain(f"{step.verb} {os.path.basename(step.image)}{onto}"))
     moved, freed = text.value("bytes", preview.bytes), text.value("frees", preview.frees)
-    line(f"moves {moved}, frees {freed}; nothing was done")
+    line(f"moves {moved}, frees up to {freed}; nothing was done")
 
 
 def results(found: "Sequence[Deleted]") -> None:
