@@ -80,8 +80,9 @@ def _delete(
     purged = purged_with(contents, doomed) if descendants else set()
     result = {uuid: Deleted(snapshot_uuid=uuid, success=True) for uuid in wanted} | failed
     try:
-        for step in removal.steps(steps.family(contents), doomed, purged):
-            steps.take(work, step, direction, progress)
+        todo = removal.steps(steps.family(contents), doomed, purged)
+        for number, step in enumerate(todo):
+            steps.take(work, step, direction, _part(progress, number, len(todo)))
     except errors.Error as e:
         there = records.contents(work.directory).snapshots
         left = [uuid for uuid in wanted if uuid in there and uuid in doomed]
@@ -89,6 +90,11 @@ def _delete(
             raise
         result |= {uuid: failure(uuid, e) for uuid in left}
     return result
+
+
+def _part(progress: Progress | None, number: int, count: int) -> Progress | None:
+    """Return what tells progress of one step of so many, the first being 0."""
+    return None if progress is None else lambda fraction: progress((number + fraction) / count)
 
 
 def selected(

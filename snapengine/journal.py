@@ -1,7 +1,7 @@
 """
 What is under way: one file an operation, `journal/<operation>.json`, there from before its first step to its end.
 
-An entry says enough for any later process to undo or finish the operation (operation.resume). Its file is locked by
+An entry says enough for any later process to undo or finish the operation (resume.resume). Its file is locked by
 the process that works on it, so that recovery tells a dead operation from one that runs.
 
 The entry of an operation on several volumes has a member for each. One rename of its file, to

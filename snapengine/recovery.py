@@ -22,7 +22,8 @@ def recover(root: Path) -> tuple[Recovered, ...]:
     """
     Undo or finish every operation whose process died, unless somebody works on its volume just now.
 
-    Never waits. What it can't put right, a bad image in the way, say, it leaves and tells.
+    Never waits for a lock; a merge that was cut off is done again, which takes its time. What it can't put right, a bad
+    image in the way, say, it leaves and tells.
     """
     _tidy(root)
     found = (_recover(root, name) for name in journal.operations(root))

@@ -1,10 +1,18 @@
 """
 Undo or finish one operation by its journal entry: what a crash left, and what a failure leaves.
 
-The rename is the one commit point. Which side of it a crash was on is told by names and headers: of the images that
-a plan makes the new one is made first and removed last, so as long as its temporary name is there, nothing was
-committed; when it is gone while the other images and some records are there, the header of the rename's target
-decides. The active image's own name is never touched here, so a VM that was started in between is safe.
+Which side of the commit point a crash was on is told by names and headers:
+
+    the commit is       committed when
+    a rename            the new image's temporary name is gone: of the images that a plan makes it is made first and
+                        removed last. Where the plan's other images and some records are there, the header of the
+                        rename's target decides
+    a pulled image's    the header names what the entry says
+    the volume's record its generation is the entry's
+    writing the entry   always
+
+An image that a VM may have open since the crash is joined or mended under QEMU's image lock only, its name else left
+alone, so a VM that was started in between is safe.
 """
 
 import os
@@ -36,7 +44,7 @@ def resume(root: Path, entry: Entry, kept: Kept | None = None) -> bool:
 
 
 def is_committed(root: Path, entry: Entry) -> bool:
-    """Tell by names and headers on which side of its commit an operation is; see the module's table."""
+    """Tell by names and headers on which side of its commit an operation is; see the table above."""
     directory = root / entry.directory
     if entry.pulled is not None:
         return chain.layer(directory / entry.pulled).backing == entry.backing

@@ -36,7 +36,7 @@ class Engine(Volumes, Snapshots, Groups, Trash):
     @classmethod
     def open(cls, root: str | os.PathLike[str], *, recover: bool = True, wait: float = lock.DEFAULT_WAIT) -> "Engine":
         """
-        Open the primary storage at root, and finish or undo what a crash left there; never waits for anything.
+        Open the primary storage at root, and finish or undo what a crash left there; never waits for a lock.
 
         Raises NoStorage where there is none.
         """
