@@ -66,6 +66,7 @@ def inspect(fd: int, path: Path, format: str) -> None:
     found = looks_like(fd)
     if (found or "raw") != format:
         why = f"it looks like {found}, not {format}" if found else f"it bears no magic of {format}"
+        why += "; name its true format"
         raise errors.Refused(path=path, why=why, check="format")
     fault = _FOREIGN[format](fd)
     if fault is not None:

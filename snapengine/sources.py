@@ -124,7 +124,7 @@ def _stamp(status: os.stat_result) -> tuple[int, ...]:
 def _detect(fd: int, file: Path) -> Format:
     """Return the format whose magic file bears; raw is what bears none."""
     if os.fstat(fd).st_size == 0:
-        raise errors.Refused(path=file, why="it is empty", check="format")
+        raise errors.Refused(path=file, why="it is empty; give an image with something in it", check="format")
     found = foreign.looks_like(fd) or "raw"
     for known in get_args(Format):
         if found == known:

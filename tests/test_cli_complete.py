@@ -123,3 +123,23 @@ def test_the_script_says_how_to_enable_it(run: CommandLine, shell: str) -> None:
 
 def test_an_unknown_shell_is_a_usage_error(run: CommandLine) -> None:
     run.error(2, "completion", "tcsh")
+
+
+def test_a_name_that_several_have_is_completed_by_uuid(engine: Engine) -> None:
+    twins = [engine.create_volume("twin", 2**20).uuid for _ in range(2)]
+    assert set(completed("snapengine volume show ", root=engine.root)) == {f"plain,{uuid}" for uuid in twins}
+    assert completed("snapengine volume show tw", root=engine.root) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (("volume", "list", "--output", "=", "js"), ["plain,json"]),
+        (("volume", "list", "--output", "="), ["plain,text", "plain,json"]),
+        (("volume", "create", "x", "--type", "=", "r"), ["plain,root"]),
+    ],
+)
+def test_values_behind_an_equals_sign_are_completed_as_bash_cuts_them(words: tuple[str, ...], found: list[str]) -> None:
+    asked = {"COMP_WORDS": "\n".join(("snapengine", *words)), "COMP_CWORD": str(len(words))}
+    ended = CommandLine(None)(env={"_SNAPENGINE_COMPLETE": "bash_complete", **asked})
+    assert ended.stdout.split() == found

@@ -9,6 +9,7 @@ import pytest
 from snapengine import errors, lock
 from snapengine.cli import text
 from snapengine.engine import Engine
+from tests import privileged
 from tests.command_line import START, CommandLine, process, terminal
 from tests.oracle import MIB, Oracle
 
@@ -133,3 +134,16 @@ def test_whoever_waits_on_a_terminal_is_told_for_whom(oracle: Oracle) -> None:
         assert code == 5 and f"waiting for up to 2 s: volume {volume} is locked by revert (pid " in shown
         assert "waiting" not in terminal(oracle.engine.root, *words, "--quiet", columns=200)[1]
         assert "waiting" not in process(*words, SNAPENGINE_ROOT=str(oracle.engine.root)).stderr
+
+
+@privileged.needs_root
+@pytest.mark.root
+def test_an_image_that_may_not_be_read_is_a_matter_of_permission() -> None:
+    with privileged.open_directory() as place:
+        image = place / "image"
+        image.write_bytes(bytes(MIB))
+        image.chmod(0)
+        root = Engine.init(place / "storage").root
+        start = f"import os; os.setuid({privileged.NOBODY}); " + START
+        ended = process("volume", "import", str(image), start=start, SNAPENGINE_ROOT=str(root))
+    assert ended.code == 8 and f"permission denied: {image}" in ended.stderr

@@ -77,12 +77,24 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command line args, by default this process's own, and return its exit code."""
     words = list(sys.argv[1:] if args is None else args)
     if _COMPLETING in os.environ:
+        _rejoin_options()
         root.main(words, prog_name="snapengine")
     _fill_standard_streams()
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _terminate)
     said = settings.Settings()
     return failure.guarded(functools.partial(_run, words, said), words, said)
+
+
+def _rejoin_options() -> None:
+    """Let click see `--output=js` as bash took it apart, at the `=`, as it sees `--output js`."""
+    words = os.environ.get("COMP_WORDS", "").split("\n")
+    at = os.environ.get("COMP_CWORD", "")
+    if not at.isdecimal():
+        return
+    signs = {i for i, word in enumerate(words) if i < int(at) and word == "=" and words[i - 1].startswith("--")}
+    os.environ["COMP_WORDS"] = "\n".join(word for i, word in enumerate(words) if i not in signs)
+    os.environ["COMP_CWORD"] = str(int(at) - len(signs))
 
 
 def _run(words: list[str], said: settings.Settings) -> None:

@@ -82,8 +82,10 @@ def _matching(
 
 def _offers(found: Candidates, incomplete: str) -> Iterator[tuple[str, str]]:
     """Give what to offer, with what stands beside it: names, and uuids once they are begun or the name won't do."""
-    for uuid, name in found:
-        by_name = _PLAIN.fullmatch(name) is not None
+    every = list(found)
+    count = Counter(name for _, name in every)
+    for uuid, name in every:
+        by_name = _PLAIN.fullmatch(name) is not None and count[name] == 1
         if by_name and name.startswith(incomplete):
             yield name, uuid
         if uuid.startswith(incomplete) and (incomplete or not by_name):

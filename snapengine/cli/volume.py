@@ -62,7 +62,9 @@ def create(
 
 
 @volume.command("import")
-@click.argument("file", type=click.Path(), help="The image; a qcow2 image with backing files comes in as one.")
+@click.argument(
+    "file", type=click.Path(readable=False), help="The image; a qcow2 image with backing files comes in as one."
+)
 @click.option("--name", metavar="NAME", help="What to call it, 1 to 255 characters. Default: the file's name.")
 @options.kind
 @options.account
