@@ -17,6 +17,7 @@ from tests import privileged
 from tests.oracle import MIB, Oracle
 
 OP, V = "f" * 32, "0" * 32
+DELETED = f"trash/acct-{layout.ADMIN}"
 DIRECTORY = f"dataVolumes/acct-{layout.ADMIN}/vol-{V}/snapshots"
 
 
@@ -203,6 +204,8 @@ HOSTILE: list[tuple[str, bytes | Entry]] = [
     ("made the directory", entry(made=(".",))),
     ("made with a zero", entry(made=("a\0b",))),
     ("drop above", entry(drop=("../x",))),
+    ("a deleted volume's directory, not put aside", entry(directory=DELETED, drop=(f"vol-{V}",))),
+    ("another operation's directory", entry(directory=DELETED, drop=(layout.new(f"vol-{V}", "0" * 32),))),
     ("commit from elsewhere", entry(commit=Rename(source="/etc/passwd", target="x"))),
     ("commit to elsewhere", entry(commit=Rename(source="x", target="../x"))),
     ("publish from elsewhere", entry(publish=(Rename(source="../x", target="x"),))),

@@ -173,6 +173,11 @@ ROWS = [
         (new(f"vol-{V}"), f"vol-{V}"), None, (), (), (V,), (), {},
     ),
     Row(
+        "expunge",
+        fate.vanish(PLACE, V),
+        (f"vol-{V}", new(f"vol-{V}")), None, (), (), (), (), {}, (new(f"vol-{V}"),),
+    ),
+    Row(
         "resize",
         fate.grow(PLACE, volume(), 1024, ("b",)),
         None, None, (), (f"{V}.json",), (), (), {}, (), 1024,

@@ -59,6 +59,18 @@ class Walk(RuleBasedStateMachine):
         length = min(sectors * 512, SIZE - start * 512)
         self.oracle.write(self._volume(pick), offset=start * 512, length=length)
 
+    @rule(pick=picks, sectors=st.integers(min_value=0, max_value=300))
+    def resize(self, pick: int, sectors: int) -> None:
+        volume = self._volume(pick)
+        self.oracle.resize(volume, min(self.engine.get_volume(volume).size + sectors * 512, 3 * SIZE))
+
+    @rule(pick=picks)
+    def delete_and_recover(self, pick: int) -> None:
+        volume = self._volume(pick)
+        self.oracle.delete_volumes(volume)
+        check.full(self.engine, self.oracle.expected, depth=self.deepest)
+        self.oracle.recover_volume(volume)
+
     @rule(pick=picks)
     def create(self, pick: int) -> None:
         self.oracle.create(self._volume(pick), self._name())
