@@ -106,7 +106,8 @@ def chosen(opened: Store, directory: Path, family: Family, step: Step, direction
     join = merge.read(directory, step_plan.image_of(family, step.child), layout.image(step.run[-1]))
     found = cost.costs(maps.of(join.child), [maps.of(layer) for layer in join.run])
     parents = family.parents
-    others = [u for u, parent in parents.items() if parent in step.run and u not in (step.child, *step.run)]
+    going = (*step.run, *step.drop)
+    others = [u for u, parent in parents.items() if parent in step.run and u not in (step.child, *going)]
     fitting = all(layer.header.size <= join.child.header.size for layer in join.run)
     way = cost.choose(found, direction, reflinks=opened.record.reflinks, sole=not others, fitting=fitting)
     return Choice(step, join, way)

@@ -1,12 +1,19 @@
 """A store with something of everything in it, made once and copied for each test that damages it."""
 
+import itertools
 import json
-import shutil
+import subprocess
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, Literal, NamedTuple, TypeVar
 
+from snapengine.cost import Direction
 from snapengine.engine import Engine
 from tests.oracle import Oracle
+
+By = Literal["pull", "commit", "clone"]
+DIRECTIONS: Mapping[By, Direction] = {"pull": "pull", "commit": "commit", "clone": "auto"}
+Things = TypeVar("Things")
 
 
 class Uuids(NamedTuple):
@@ -36,12 +43,7 @@ class Prepared:
 
     def copied(self, root: Path) -> "Prepared":
         """Return a copy at root, whose records say that it lies there."""
-        shutil.copytree(self.root, root)
-        for path in [root / "primary-storage.json", *root.glob("*Volumes/acct-*/vol-*/snapshots/*.json")]:
-            path.write_text(path.read_text().replace(f'"{self.root}', f'"{root}'))
-        oracle = Oracle(Engine.open(root))
-        oracle.expected = dict(self.oracle.expected)
-        return Prepared(oracle, self.uuids)
+        return Prepared(copied(self.oracle, root), self.uuids)
 
     def image(self, which: str) -> Path:
         """Return the path of the image of a volume, snapshot or trash item of the directory."""
@@ -57,6 +59,17 @@ class Prepared:
         path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
+def copied(oracle: Oracle, root: Path) -> Oracle:
+    """Return a copy of a store at root, whose records say that it lies there, with all that is known of it."""
+    old = oracle.engine.root
+    subprocess.run(["cp", "-a", "--reflink=auto", str(old), str(root)], check=True)
+    for path in [root / "primary-storage.json", *root.glob("*Volumes/acct-*/vol-*/snapshots/*.json")]:
+        path.write_text(path.read_text().replace(f'"{old}', f'"{root}'))
+    copy = Oracle(Engine.open(root))
+    copy.expected = dict(oracle.expected)
+    return copy
+
+
 def make(root: Path) -> Prepared:
     """Make a prepared store at root."""
     oracle = Oracle(Engine.init(root))
@@ -69,3 +82,33 @@ def make(root: Path) -> Prepared:
     item = oracle.revert(first) or ""
     oracle.write(volume, offset=2**19)
     return Prepared(oracle, Uuids(volume, first, second, item, other))
+
+
+class Stores(Generic[Things]):
+    """
+    Copies of one store, which make fills and whose things it returns: made once on each disk, copied for each test.
+
+    disks tells on which disk a delete is by which way: a clone needs one with reflinks.
+    """
+
+    def __init__(self, disks: Mapping[By, Path], make: Callable[[Oracle], Things]) -> None:
+        self._disks, self._make = disks, make
+        self._made: dict[Path, tuple[Oracle, Things]] = {}
+        self._names = itertools.count()
+
+    def copy(self, by: By) -> tuple[Oracle, Things]:
+        """Return a copy on the disk for this way, and what is in it."""
+        disk, name = self._disks[by], self._make.__name__
+        if disk not in self._made:
+            oracle = Oracle(Engine.init(disk / name))
+            self._made[disk] = oracle, self._make(oracle)
+        oracle, things = self._made[disk]
+        return copied(oracle, disk / f"{name}-{next(self._names)}"), things
+
+
+def delete(oracle: Oracle, by: By, *snapshots: str, descendants: bool = False) -> None:
+    """Delete snapshots, and know that what is joined is joined by this way and no other."""
+    direction = DIRECTIONS[by]
+    plan = oracle.engine.preview_delete(snapshots, descendants=descendants, direction=direction).plan
+    assert {step.verb for step in plan} <= {by, "delete", "purge"}
+    oracle.delete(*snapshots, descendants=descendants, direction=direction)

@@ -110,6 +110,9 @@ VERBS = {
     "delete a covered one": Verb("covered", lambda o, t: o.delete(t.third)),
     "delete a leaf": Verb("plain", lambda o, t: o.delete(t.second, descendants=True)),
     "delete with descendants": Verb("plain", lambda o, t: o.delete(t.first, descendants=True)),
+    "delete with descendants by commit": Verb(
+        "plain", lambda o, t: o.delete(t.first, descendants=True, direction="commit")
+    ),
     "delete by clone": Verb("plain on XFS", lambda o, t: o.delete(t.third)),
     "undo": Verb("plain", lambda o, t: o.undo(t.volume)),
     "create a group": Verb("two volumes", lambda o, t: o.create_group("new", t.volume, _other(o)), several=True),
