@@ -120,7 +120,7 @@ def test_a_snapshot_is_named_within_its_volume_where_names_repeat(run: CommandLi
     }
 
     line = run.error(2, "snapshot", "show", "daily")
-    assert all(f"{snapshot.uuid} (daily)" in line for snapshot in snapshots.values())
+    assert all(f"{snapshot.uuid} ({name}/daily)" in line for name, snapshot in snapshots.items())
     for name, snapshot in snapshots.items():
         assert run.json("snapshot", "show", f"{name}/daily")["uuid"] == snapshot.uuid
 
