@@ -39,6 +39,16 @@ def description(text: str | None) -> str | None:
     return text or None
 
 
+def changes(new_name: str | None, new_description: str | None) -> dict[str, str | None]:
+    """Return the fields that an update changes: what is None stays; Invalid as name() and description() say."""
+    found: dict[str, str | None] = {}
+    if new_name is not None:
+        found["name"] = name(new_name)
+    if new_description is not None:
+        found["description"] = description(new_description)
+    return found
+
+
 def tags(given: tuple[str, ...]) -> tuple[str, ...]:
     """
     Return the tags without repetitions, in their order.

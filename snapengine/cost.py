@@ -4,12 +4,11 @@ What each way of joining layers costs, from their extents, and which to take. Pu
 The seconds are those of this kind of machine (`make bench`); only how they compare counts.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from snapengine import errors, spans, units
-from snapengine.extents import Extent
-from snapengine.spans import Spans
+from snapengine.extents import Extent, covered
 
 Way = Literal["clone", "rebase", "pull", "commit"]
 Direction = Literal["auto", "pull", "commit"]
@@ -40,9 +39,9 @@ class Cost(NamedTuple):
 def costs(child: Sequence[Extent], run: Sequence[Sequence[Extent]]) -> dict[Way, Cost]:
     """Return what it costs that child takes in the layers of run, top first, by each way."""
     above = [child, *run[:-1]]
-    missing = spans.minus(spans.union(*map(_all, run)), _all(child))
-    pulled = spans.intersection(missing, spans.union(*map(_data, run)))
-    written = spans.union(*map(_data, above))
+    missing = spans.minus(spans.union(*map(covered, run)), covered(child))
+    pulled = spans.intersection(missing, spans.union(*(covered(layer, data_only=True) for layer in run)))
+    written = spans.union(*(covered(layer, data_only=True) for layer in above))
     found = [
         Cost("clone", 0, sum(map(len, above))),
         Cost("pull", spans.total(pulled), len(pulled), sum(-(-(end - start) // _PIECE) for start, end in pulled)),
@@ -74,11 +73,3 @@ def choose(
     down = found["commit"]
     is_better = direction == "auto" and sole and fitting and down.seconds * _FINAL < best.seconds
     return down if is_better else best
-
-
-def _all(extents: Collection[Extent]) -> Spans:
-    return tuple((extent.start, extent.end) for extent in extents)
-
-
-def _data(extents: Collection[Extent]) -> Spans:
-    return tuple((extent.start, extent.end) for extent in extents if extent.kind != "zero")

@@ -134,7 +134,7 @@ def apply(layer: Sequence[Path], target: Sequence[Path]) -> None:
     hide what it really stands on. Files that can share extents do. Not synced: the caller does that.
     """
     args = ("-n", "-C", "-t", "writeback", "-W", "-O", "qcow2", "-B", target[-1].name, chain(layer), chain(target))
-    command.run("qemu-img", "convert", *args, timeout=None, memory=DATA_MEMORY, silent=True)
+    run_convert(*args, progress=None)
 
 
 def commit(path: Path, base: str, progress: Progress | None = None) -> None:
@@ -145,9 +145,7 @@ def commit(path: Path, base: str, progress: Progress | None = None) -> None:
     is synced. The tool opens the chain by the names in the headers, which the caller has inspected, and all but the
     top image under QEMU's own locks: it knows its base by that name only.
     """
-    shown = ("-p",) if progress else ("-q",)
-    args = ("commit", *shown, "-b", base, _alone(path))
-    command.run("qemu-img", *args, timeout=None, memory=DATA_MEMORY, progress=progress, silent=True)
+    _join("commit", "-b", base, _alone(path), progress=progress)
 
 
 def pull(path: Path, backing: str | None, progress: Progress | None = None) -> None:
@@ -157,9 +155,13 @@ def pull(path: Path, backing: str | None, progress: Progress | None = None) -> N
     Writes the header last, since all writes go through: by qemu-img's default the header goes first, and a kill loses
     data. The tool opens both chains by the names in their headers, which the caller has inspected.
     """
-    shown = ("-p",) if progress else ("-q",)
-    args = ("rebase", *shown, "-t", "writethrough", *_backing(backing), _alone(path))
-    command.run("qemu-img", *args, timeout=None, memory=DATA_MEMORY, progress=progress, silent=True)
+    _join("rebase", "-t", "writethrough", *_backing(backing), _alone(path), progress=progress)
+
+
+def _join(verb: str, *args: str, progress: Progress | None) -> None:
+    """Run a verb of qemu-img's that moves data between layers."""
+    shown = "-p" if progress else "-q"
+    command.run("qemu-img", verb, shown, *args, timeout=None, memory=DATA_MEMORY, progress=progress, silent=True)
 
 
 def unsafe_rebase(path: Path, backing: str | None) -> None:

@@ -1,13 +1,14 @@
 """Which ranges of a guest's disk a qcow2 image holds itself, and as what: read from its tables, see clusters.py."""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from snapengine import clusters, units
 from snapengine.clusters import SUBCLUSTERS, Run
 from snapengine.qcow2 import Header
+from snapengine.spans import Spans
 
 Kind = Literal["data", "zero", "compressed"]
 
@@ -52,6 +53,11 @@ def read(fd: int, header: Header, *, path: Path | str = "") -> tuple[Extent, ...
         else:
             found.append(extent)
     return tuple(found)
+
+
+def covered(found: Iterable[Extent], *, data_only: bool = False) -> Spans:
+    """Return where extents, in order, lie; data_only leaves out those that read as zeros."""
+    return tuple((extent.start, extent.end) for extent in found if not (data_only and extent.kind == "zero"))
 
 
 def _continues(before: Extent, extent: Extent) -> bool:

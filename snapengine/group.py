@@ -134,11 +134,7 @@ def update(opened: Store, group: str, name: str | None, description: str | None,
     One durable replacement of its record, with the locks of all its volumes held: a crash leaves the old one or the
     new one.
     """
-    changes: dict[str, object] = {}
-    if name is not None:
-        changes["name"] = arguments.name(name)
-    if description is not None:
-        changes["description"] = arguments.description(description)
+    changes = arguments.changes(name, description)
     with hold.volumes(opened, directories(opened, roster.read(opened.root, group)), "update group", wait):
         old = roster.read(opened.root, group)
         new = msgspec.structs.replace(old, **changes)

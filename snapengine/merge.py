@@ -19,6 +19,7 @@ from snapengine import (
     driver,
     durable,
     errors,
+    extents,
     imagelock,
     inspector,
     layout,
@@ -184,8 +185,8 @@ def _put_back(child: Layer, onto: str) -> None:
 
 def _unhidden(run: tuple[Layer, ...], child: Layer) -> Spans:
     """Return what the layers of run hold and the child does not."""
-    held = spans.union(*([(e.start, e.end) for e in maps.of(layer)] for layer in run))
-    return spans.minus(held, [(e.start, e.end) for e in maps.of(child)])
+    held = spans.union(*(extents.covered(maps.of(layer)) for layer in run))
+    return spans.minus(held, extents.covered(maps.of(child)))
 
 
 def _reads_same(one: tuple[Layer, ...], other: tuple[Layer, ...], where: Spans) -> bool:

@@ -9,6 +9,7 @@ from snapengine import (
     deleted,
     discard,
     duplicate,
+    extents,
     group,
     hold,
     layout,
@@ -209,7 +210,7 @@ def _step(family: Family, choice: steps.Choice, contents: Contents) -> Iterator[
 
 def _union(layers: list[chain.Layer]) -> int:
     """Return the bytes of guest data that an image takes which holds all that layers hold."""
-    data = ([(e.start, e.end) for e in maps.of(layer) if e.kind != "zero"] for layer in layers)
+    data = (extents.covered(maps.of(layer), data_only=True) for layer in layers)
     return spans.total(spans.union(*data))
 
 

@@ -236,11 +236,7 @@ def update(opened: Store, snapshot: str, name: str | None, description: str | No
 
     One durable replacement of its record: a crash leaves the old one or the new one.
     """
-    changes: dict[str, object] = {}
-    if name is not None:
-        changes["name"] = arguments.name(name)
-    if description is not None:
-        changes["description"] = arguments.description(description)
+    changes = arguments.changes(name, description)
     with hold.volume(opened, store.find_snapshot(opened.root, snapshot), "update snapshot", wait) as work:
         old = records.read_snapshot(work.directory, snapshot)
         new = msgspec.structs.replace(old, **changes)

@@ -177,11 +177,7 @@ def update(opened: Store, volume: str, name: str | None, description: str | None
 
     One durable replacement of its record: a crash leaves the old one or the new one.
     """
-    changes: dict[str, object] = {}
-    if name is not None:
-        changes["name"] = arguments.name(name)
-    if description is not None:
-        changes["description"] = arguments.description(description)
+    changes = arguments.changes(name, description)
     with hold.volume(opened, store.find_volume(opened.root, volume), "update volume", wait) as work:
         return _rewritten(work, **changes)
 

@@ -129,13 +129,7 @@ def revert(group: str, yes: bool, dry_run: bool) -> None:
 
 @group.command()
 @_group
-@click.option(
-    "--direction",
-    type=click.Choice(["auto", "pull", "commit"]),
-    default="auto",
-    show_default=True,
-    help="How layers are merged: pull moves a snapshot's data up, commit moves down what stands on it.",
-)
+@options.direction
 @options.confirmed
 def delete(group: str, direction: str, yes: bool, dry_run: bool) -> None:
     """

@@ -51,6 +51,14 @@ account = click.option(
 
 tags = click.option("--tag", "tags", metavar="TAG", multiple=True, help="A system tag; may be given again.")
 
+direction = click.option(
+    "--direction",
+    type=click.Choice(["auto", "pull", "commit"]),
+    default="auto",
+    show_default=True,
+    help="How layers are merged: pull moves a snapshot's data up, commit moves down what stands on it.",
+)
+
 _dry_run = click.option(
     "--dry-run", is_flag=True, help="Show what would be done and how many bytes would move; change nothing."
 )

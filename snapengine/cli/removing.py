@@ -23,13 +23,7 @@ _FINAL = "; a commit is among the ways, which can't be stopped once it has begun
     shell_complete=complete.snapshots,
 )
 @click.option("--with-descendants", is_flag=True, help="Delete all that was made after them too; the volume stays.")
-@click.option(
-    "--direction",
-    type=click.Choice(["auto", "pull", "commit"]),
-    default="auto",
-    show_default=True,
-    help="How layers are merged: pull moves a snapshot's data up, commit moves down what stands on it.",
-)
+@options.direction
 @options.confirmed
 def delete(snapshots: tuple[str, ...], with_descendants: bool, direction: str, yes: bool, dry_run: bool) -> None:
     """
