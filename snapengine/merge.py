@@ -115,25 +115,25 @@ def pull(join: Join, progress: Progress | None, *, header_only: bool) -> None:
 
 def _join_bitmaps(layers: tuple[Layer, ...], target: Path) -> None:
     """Let the image at target have each active dirty bitmap of the layers, with all that is dirty in any of them."""
+    marked = {path: _bitmaps(path) for path in (*(layer.path for layer in layers), target)}
     found: dict[str, list[tables.Bitmap]] = {}
-    for layer in (*layers, chain.layer(target)):
-        for bitmap in _bitmaps(layer):
-            found.setdefault(bitmap.name, []).append(bitmap)
-    own = {bitmap.name for bitmap in _bitmaps(chain.layer(target))}
+    for bitmap in (bitmap for same in marked.values() for bitmap in same):
+        found.setdefault(bitmap.name, []).append(bitmap)
+    own = {bitmap.name for bitmap in marked.pop(target)}
     for name, same in found.items():
         if name not in own:
             driver.add_bitmap(target, name, min(2**bitmap.granularity_bits for bitmap in same))
-        for layer in layers:
-            if layer.path != target and name in {bitmap.name for bitmap in _bitmaps(layer)}:
-                driver.merge_bitmap(layer.path, target, name)
+        for path, theirs in marked.items():
+            if name in {bitmap.name for bitmap in theirs}:
+                driver.merge_bitmap(path, target, name)
 
 
-def _bitmaps(layer: Layer) -> tuple[tables.Bitmap, ...]:
-    if not layer.header.bitmap_count:
-        return ()
-    fd = inspector.open_image(layer.path)
+def _bitmaps(path: Path) -> tuple[tables.Bitmap, ...]:
+    """Return the active dirty bitmaps of an image as it is now: a tool that wrote to it may have moved them."""
+    fd = inspector.open_image(path)
     try:
-        return tables.active_bitmaps(fd, layer.header, path=layer.path)
+        header = chain.opened(fd, path).header
+        return tables.active_bitmaps(fd, header, path=path) if header.bitmap_count else ()
     finally:
         os.close(fd)
 
