@@ -111,7 +111,8 @@ def tables_of(size: int) -> int:
 def required(source: Sequence[Path], fmt: Format, target: Literal["qcow2", "raw"] = "qcow2") -> int:
     """Return the bytes that a copy of the chain source (top image first) in format target will take at most."""
     args = ("--output", "json", "-O", target, chain(source, fmt))
-    return _decode(command.run("qemu-img", "measure", *args, timeout=None), _Measure).required
+    done = command.run("qemu-img", "measure", *args, timeout=None, memory=DATA_MEMORY)
+    return _decode(done, _Measure).required
 
 
 def check(path: Path, fmt: Format = "qcow2") -> Check:
