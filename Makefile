@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv demo test check lint bench crash clean ready-demo ready-test ready-bench
+.PHONY: help venv demo test check lint bench crash robot clean ready-demo ready-test ready-bench
 
 python := .venv/bin/python
 # The command as a user has it; Debian keeps mkfs.xfs and libvirtd out of a user's PATH.
@@ -33,8 +33,12 @@ bench: ready-bench ## Measure and draw the charts
 crash: ready-test ## Kill the engine at every point of every verb (long)
 	@$(with_venv) $(python) -m pytest -m crash --crash-all
 
+robot: ready-test ## Walk at random over all verbs: STEPS=200 SEED=1 DISK=plain|xfs, or REPLAY=file
+	@$(with_venv) $(python) -m tests.robot $(if $(STEPS),--steps $(STEPS)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(DISK),--disk $(DISK)) $(if $(REPLAY),--replay $(REPLAY))
+
 clean: ## Remove .venv, caches and build output
-	@rm -rf .venv .hypothesis .mypy_cache .pytest_cache bench/out build dist *.egg-info
+	@rm -rf .venv .hypothesis .mypy_cache .pytest_cache .robot bench/out build dist *.egg-info
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 ready-demo ready-test ready-bench:

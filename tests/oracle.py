@@ -48,6 +48,12 @@ class Oracle:
         old = self.expected[volume]
         self.expected[volume] = old[:offset] + bytes(length) + old[offset + length :]
 
+    def punch(self, volume: str, offset: int, length: int, command: str = "write -z") -> None:
+        """Let a range read as zeros, by "write -z", or "discard" of whole clusters."""
+        _guest(self.engine.volume_path(volume), f"{command} {offset} {length}")
+        old = self.expected[volume]
+        self.expected[volume] = old[:offset] + bytes(length) + old[offset + length :]
+
     def shrink(self, snapshot: str) -> int:
         """Shrink a snapshot and return the bytes that it gave back; what anything holds stays."""
         image = self.engine.snapshot_path(snapshot)
@@ -144,8 +150,7 @@ class Oracle:
             if item.uuid not in before:
                 self.expected[item.uuid] = held.pop(item.volume_uuid)
         for volume, content in held.items():
-            frozen = [self.expected[s.uuid] for s in self.engine.list_snapshots(volume)]
-            assert content in frozen, f"nothing keeps what volume {volume} held"
+            self._assert_frozen(volume, content)
         for ref in refs:
             self.expected[ref.volume_uuid] = self.expected[ref.volume_snapshot_uuid]
 
@@ -186,14 +191,19 @@ class Oracle:
 
     def delete(self, *snapshots: str, descendants: bool = False, direction: Direction = "auto") -> None:
         """Delete snapshots; with descendants the snapshots and trash items that stand on them too."""
-        gone = set(snapshots)
-        if descendants:
-            gone |= {uuid for each in snapshots for uuid in self._above(each)}
+        failed = self.delete_some(*snapshots, descendants=descendants, direction=direction)
+        assert failed == {}, failed
+
+    def delete_some(
+        self, *snapshots: str, descendants: bool = False, direction: Direction = "auto"
+    ) -> dict[str, str]:
+        """Delete snapshots, of which some may fail; returns why, by uuid."""
+        gone = {uuid: self.above(uuid) if descendants else {uuid} for uuid in snapshots}
         results = self.engine.delete_snapshots(snapshots, descendants=descendants, direction=direction)
         assert [result.snapshot_uuid for result in results] == [*snapshots]
-        assert all(result.success for result in results), results
-        for uuid in gone:
+        for uuid in {uuid for result in results if result.success for uuid in gone[result.snapshot_uuid]}:
             del self.expected[uuid]
+        return {result.snapshot_uuid: result.error.details for result in results if result.error is not None}
 
     def undo(self, volume: str) -> None:
         """Take back a volume's latest snapshot."""
@@ -202,8 +212,8 @@ class Oracle:
         (gone,) = before - {snapshot.uuid for snapshot in self.engine.list_snapshots(volume)}
         del self.expected[gone]
 
-    def _above(self, snapshot: str) -> set[str]:
-        """Return the snapshots and trash items that stand on one, directly or not."""
+    def above(self, snapshot: str) -> set[str]:
+        """Return a snapshot, and the snapshots and trash items that stand on it, directly or not."""
         found = {snapshot}
         volume = self.engine.get_snapshot(snapshot).volume_uuid
         for each in self.engine.list_snapshots(volume):  # parents come before their children
@@ -220,13 +230,16 @@ class Oracle:
         verb()
         new = [item.uuid for item in self.engine.list_trash() if item.uuid not in before]
         if not new:
-            frozen = [self.expected[s.uuid].rstrip(b"\0") for s in self.engine.list_snapshots(volume)]
-            held = self.expected[volume].rstrip(b"\0")  # it may have grown: by zeros, which nothing has to keep
-            assert held in frozen, f"nothing keeps what volume {volume} held"
+            self._assert_frozen(volume, self.expected[volume])
             return None
         (item,) = new
         self.expected[item] = self.expected[volume]
         return item
+
+    def _assert_frozen(self, volume: str, content: bytes) -> None:
+        """Assert that a snapshot holds content; that may have grown by zeros, which nothing has to keep."""
+        frozen = [self.expected[s.uuid].rstrip(b"\0") for s in self.engine.list_snapshots(volume)]
+        assert content.rstrip(b"\0") in frozen, f"nothing keeps what volume {volume} held"
 
     def _volume_of(self, item: str) -> str:
         return next(i.volume_uuid for i in self.engine.list_trash() if i.uuid == item)
@@ -234,5 +247,8 @@ class Oracle:
 
 def poke(path: Path, pattern: int, offset: int = 0, length: int = CLUSTER) -> None:
     """Write length bytes of pattern at offset to the image at path, as a guest does."""
-    write = f"write -q -P {pattern} {offset} {length}"
-    subprocess.run(["qemu-io", "-f", "qcow2", "-c", write, str(path)], check=True, timeout=60)
+    _guest(path, f"write -q -P {pattern} {offset} {length}")
+
+
+def _guest(path: Path, command: str) -> None:
+    subprocess.run(["qemu-io", "-f", "qcow2", "-c", command, str(path)], check=True, timeout=60, stdout=-3)
