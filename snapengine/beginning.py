@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from snapengine import claims, errors, journal, lock, quota, resume, settle
-from snapengine.journal import Entry
+from snapengine import claims, errors, intent, journal, lock, quota, resume, settle
+from snapengine.intent import Entry
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def begun(
 
 
 def _check_directories(root: Path, entry: Entry) -> None:
-    for part in journal.parts(entry):
+    for part in intent.parts(entry):
         directory = root / part.directory
         if os.path.realpath(directory) != str(directory):
             raise errors.Denied(what=f"{directory} leads over a symbolic link; a store's directories must be real ones")

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from snapengine import inventory, journal, layout
+from snapengine import intent, inventory, layout
+from snapengine.intent import Entry, Rename
 from snapengine.inventory import Struct, TrashRecord, VolumeRecord
-from snapengine.journal import Entry, Rename
 from snapengine.roster import GroupRecord
 
 
@@ -73,7 +73,7 @@ def plan(
 
 def entry(place: Place, volume: str, **rest: object) -> Entry:
     """Return an entry for the journal; rest are those of its fields that the place does not tell."""
-    return journal.Entry(
+    return intent.Entry(
         uuid=place.operation,
         verb=place.verb,
         volume_uuid=volume,

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from snapengine import draft, layout
 from snapengine.draft import Place, Plan
+from snapengine.intent import Rename
 from snapengine.inventory import VolumeRecord
-from snapengine.journal import Rename
 
 
 def appear(place: Place, volume: VolumeRecord, snapshots: Sequence[str] = ()) -> Plan:

@@ -26,8 +26,8 @@ from snapengine import (
 )
 from snapengine.draft import Plan
 from snapengine.hold import Held
+from snapengine.intent import Rename
 from snapengine.inventory import SnapshotRecord, Struct
-from snapengine.journal import Rename
 from snapengine.roster import Group, GroupRecord, Member, Ref
 from snapengine.store import Store
 

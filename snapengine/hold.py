@@ -22,8 +22,8 @@ from snapengine import (
     tree,
 )
 from snapengine.draft import Place
+from snapengine.intent import Entry
 from snapengine.inventory import VolumeRecord
-from snapengine.journal import Entry
 from snapengine.store import Store
 
 

@@ -13,60 +13,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from snapengine import durable, errors, inventory, layout, lock, records
-
-
-class Rename(inventory.Struct, frozen=True, kw_only=True):
-    """Two bare names in an entry's directory."""
-
-    source: str
-    target: str
-
-
-class Entry(inventory.Struct, frozen=True, kw_only=True):
-    """
-    One operation. All names are bare names in directory, which is relative to the root.
-
-    commit   the one rename that decides, of an image
-    pulled   else the image whose header decides, once it names the backing
-    counted  else the generation of the volume's record that decides, which is the first to publish
-    resized  else the image whose size decides, once it is size; bitmaps are its active dirty bitmaps beforehand
-             where all four are None deciding was writing the entry, from then on it only goes forward
-    backing  what the commit's target, or the pulled image, then stands on, None for a standalone image
-    run      what the pulled image took in, top first: it must read the same without them
-    into     a merge down that belongs to the end: its target is committed into its source, which takes its name
-    made     what the operation makes before its commit beside the commit's source, in this order
-    publish  renames that bring the prepared records to their names, after the commit
-    drop     names that go after the commit
-    reserved uuids that the operation gives to new objects
-    members  entries of one volume each, for which this one's own name decides; they have no files of their own
-    modified of a member: mtime (nanoseconds) of the active image that its commit replaces, as the operation found it
-    second   of a member: the name in made that is that image's second one
-    """
-
-    uuid: str
-    verb: str
-    volume_uuid: str
-    directory: str
-    pid: int
-    started: str
-    schema_version: int
-    commit: Rename | None = None
-    pulled: str | None = None
-    counted: int | None = None
-    resized: str | None = None
-    size: int | None = None
-    bitmaps: tuple[str, ...] = ()
-    run: tuple[str, ...] = ()
-    into: Rename | None = None
-    backing: str | None = None
-    made: tuple[str, ...] = ()
-    publish: tuple[Rename, ...] = ()
-    drop: tuple[str, ...] = ()
-    reserved: tuple[str, ...] = ()
-    members: tuple["Entry", ...] = ()
-    modified: int | None = None
-    second: str | None = None
+from snapengine import durable, errors, intent, inventory, layout, lock, records
+from snapengine.intent import Entry
 
 
 @contextmanager
@@ -172,40 +120,9 @@ def _decoded(root: Path, operation: str, path: Path, data: bytes) -> Entry | Non
     if not inventory.is_whole(data):
         return None
     entry = inventory.decode(data, Entry, path)
-    if entry.uuid != operation or not _is_confined(root, entry):
+    if entry.uuid != operation or not intent.is_confined(root, entry):
         raise errors.Corrupt(what=f"journal entry {path} names what is not its own; it was not written by snapengine")
     return entry
-
-
-def _is_confined(root: Path, entry: Entry) -> bool:
-    """Tell whether an entry names nothing outside the directories of its volumes, and removes nothing of theirs."""
-    if entry.members:
-        nested = any(member.members or member.directory == layout.GROUPS for member in entry.members)
-        return entry.directory == layout.GROUPS and not nested and all(_is_within(root, part) for part in parts(entry))
-    return entry.directory != layout.GROUPS and _is_within(root, entry)
-
-
-def parts(entry: Entry) -> tuple[Entry, ...]:
-    """Return an entry and its members: each has names in one directory."""
-    return (entry, *entry.members)
-
-
-def _is_within(root: Path, entry: Entry) -> bool:
-    """Tell whether an entry names nothing outside its directory, and removes nothing that must stay there."""
-    directory = root / entry.directory
-    inside = layout.is_own_directory(entry.directory) and os.path.realpath(directory) == str(directory)
-    own = directory.name != layout.SNAPSHOTS or directory.parent.name == f"vol-{entry.volume_uuid}"
-    fresh = all(rename.source == layout.new(rename.target, entry.uuid) for rename in entry.publish)
-    volume = entry.volume_uuid
-    removable = all(layout.is_droppable(name, entry.directory, volume, entry.uuid) for name in entry.drop)
-    return inside and own and fresh and removable and all(map(layout.is_bare, names(entry)))
-
-
-def names(entry: Entry) -> list[str]:
-    """Return all that an entry names in its directory."""
-    renames = (*entry.publish, *(rename for rename in (entry.commit, entry.into) if rename is not None))
-    written = (name for name in (entry.pulled, entry.resized) if name is not None)
-    return [*entry.made, *entry.drop, *entry.run, *written, *(name for r in renames for name in (r.source, r.target))]
 
 
 def is_running(root: Path, operation: str) -> bool:

@@ -199,6 +199,11 @@ def recorded(name: str) -> str | None:
     return uuid if rest == "json" and is_uuid(uuid) else None
 
 
+def record_beside(image: str) -> str:
+    """Return the bare name of the record of what has an image with this bare name."""
+    return image.removesuffix("qcow2") + "json"
+
+
 def owner(name: str) -> str:
     """Return the uuid that the bare name of an image, a record or a volume's directory begins with."""
     return name.removeprefix("vol-").partition(".")[0]

@@ -33,7 +33,7 @@ from snapengine import (
 )
 from snapengine.chain import Layer
 from snapengine.command import Progress
-from snapengine.journal import Rename
+from snapengine.intent import Rename
 from snapengine.spans import Spans
 
 _PIECE = 4 * units.MIB  # compared at once

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import msgspec
 
 from snapengine.hold import Held, Image
-from snapengine.journal import Entry
+from snapengine.intent import Entry
 from snapengine.operation import Making
 
 

@@ -39,8 +39,8 @@ from snapengine.chain import Pattern
 from snapengine.command import Progress
 from snapengine.draft import Plan
 from snapengine.hold import Held, Image
+from snapengine.intent import Entry
 from snapengine.inventory import SnapshotRecord, TrashRecord, VolumeRecord
-from snapengine.journal import Entry
 from snapengine.store import Store
 
 Making = Callable[[Path], AbstractContextManager[Plan]]

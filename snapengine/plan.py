@@ -7,8 +7,8 @@ import msgspec
 
 from snapengine import draft, inventory, layout, tree
 from snapengine.draft import Place, Plan
+from snapengine.intent import Rename
 from snapengine.inventory import SnapshotRecord, Struct, TrashRecord, VolumeRecord
-from snapengine.journal import Rename
 
 replace = msgspec.structs.replace
 

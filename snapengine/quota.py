@@ -5,16 +5,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from snapengine import errors, journal, layout, store
+from snapengine import errors, intent, journal, layout, store
+from snapengine.intent import Entry
 from snapengine.inventory import Account
-from snapengine.journal import Entry
 
 DEFAULT = 200  # of the contract, section 3
 
 
 def is_bounded(entry: Entry) -> bool:
     """Tell whether an operation makes snapshots for an account that has a quota: require() is for these only."""
-    return any(_account(part) != layout.ADMIN and new_snapshots(part) for part in journal.parts(entry))
+    return any(_account(part) != layout.ADMIN and new_snapshots(part) for part in intent.parts(entry))
 
 
 def require(root: Path, entry: Entry) -> None:
@@ -25,7 +25,7 @@ def require(root: Path, entry: Entry) -> None:
     what entries in the journal reserve counts as there.
     """
     wanted: dict[str, set[str]] = {}
-    for part in journal.parts(entry):
+    for part in intent.parts(entry):
         wanted.setdefault(_account(part), set()).update(new_snapshots(part))
     for account, new in wanted.items():
         if new and account != layout.ADMIN:
@@ -38,7 +38,7 @@ def _require(root: Path, account: str, new: set[str]) -> None:
     known = _snapshots(root, account) | {
         uuid
         for entry in journal.entries(root)
-        for part in journal.parts(entry)
+        for part in intent.parts(entry)
         if _account(part) == account
         for uuid in new_snapshots(part)
     }

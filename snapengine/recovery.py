@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from snapengine import deleted, durable, errors, hold, inventory, journal, layout, lock, settle, strays
-from snapengine.journal import Entry
+from snapengine.intent import Entry
 
 
 class Recovered(inventory.Struct, frozen=True, kw_only=True):

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import msgspec
 
-from snapengine import chain, durable, errors, inventory, journal, layout, merge, records, sound
-from snapengine.journal import Entry
+from snapengine import chain, claims, durable, errors, inventory, journal, layout, merge, records, sound
+from snapengine.intent import Entry
 
 Kept = Mapping[str, int]  # open descriptors of images that VMs are kept out of, by name
 
@@ -108,7 +108,12 @@ def _kept(directory: Path, entry: Entry, kept: Kept | None, name: str) -> Abstra
 
 
 def take_back(root: Path, entry: Entry, kept: Kept | None = None) -> None:
-    """Do all of undo() but for the journal; the new image goes last, since it tells that nothing was committed."""
+    """
+    Do all of undo() but for the journal; the new image goes last, since it tells that nothing was committed.
+
+    Raises Corrupt, before anything is removed, where an image is not what the operation made.
+    """
+    claims.require_own(root, entry)
     directory = root / entry.directory
     for name in reversed(entry.made):
         durable.unlink(directory / name)

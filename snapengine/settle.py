@@ -22,8 +22,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from snapengine import durable, errors, imagelock, journal, resume
-from snapengine.journal import Entry
+from snapengine import claims, durable, errors, imagelock, journal, resume
+from snapengine.intent import Entry
 
 FINISHED, UNDONE = "finished", "undone"
 
@@ -74,6 +74,8 @@ def finish(root: Path, entry: Entry, members: Sequence[Entry]) -> None:
 
 
 def _undone(root: Path, entry: Entry) -> str:
+    for member in entry.members:
+        claims.require_own(root, member)
     for member in entry.members:
         resume.take_back(root, member)
     resume.undo(root, entry)

@@ -30,8 +30,8 @@ from snapengine.command import Progress
 from snapengine.draft import Place, Plan
 from snapengine.extents import Extent
 from snapengine.hold import Held, Image
+from snapengine.intent import Entry, Rename
 from snapengine.inventory import SnapshotRecord, Struct, VolumeRecord
-from snapengine.journal import Entry, Rename
 from snapengine.store import Store
 
 

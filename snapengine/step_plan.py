@@ -3,8 +3,8 @@
 from snapengine import draft, layout
 from snapengine.cost import Way
 from snapengine.draft import Place, Plan
+from snapengine.intent import Rename
 from snapengine.inventory import Struct, VolumeRecord
-from snapengine.journal import Rename
 from snapengine.removal import Family, Step
 
 

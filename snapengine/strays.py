@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from snapengine import journal, layout, store
+from snapengine import intent, journal, layout, store
 from snapengine.records import Contents
 
 
@@ -61,6 +61,6 @@ def _unclaimed(root: Path, found: Iterable[Path]) -> list[Path]:
     The journal is read after found was, and what is gone by then is left out: an operation has just ended.
     """
     there = sorted(found)
-    parts = [part for entry in journal.readable(root) for part in journal.parts(entry)]
-    claimed = {root / part.directory / name for part in parts for name in journal.names(part)}
+    parts = [part for entry in journal.readable(root) for part in intent.parts(entry)]
+    claimed = {root / part.directory / name for part in parts for name in intent.names(part)}
     return [path for path in there if path not in claimed and os.path.lexists(path)]

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from snapengine import errors, health, journal, settle, units
+from snapengine import claims, errors, health, intent, journal, resume, settle, units
 from snapengine.health import Problem
+from snapengine.intent import Entry
 
 
 def problems(root: Path) -> Iterator[Problem]:
@@ -22,6 +23,10 @@ def _of(root: Path, operation: str, path: Path) -> Iterator[Problem]:
         yield health.problem("journal-damaged", operation, path, e.what, repair)
         return
     if entry is not None and not journal.is_running(root, operation):
+        if (stale := _stale(root, entry)) is not None:
+            repair = "its operation has ended: move the entry out of the store, then verify again"
+            yield health.problem("journal-damaged", operation, path, stale, repair)
+            return
         message = f"{entry.verb}, begun {_local(entry.started)}, was cut off"
         repair = "the next verb on the volume, or 'snapengine status', finishes or undoes it"
         if not all(directory.is_dir() for directory in settle.directories(root, entry)):
@@ -35,3 +40,16 @@ def _local(started: str) -> str:
         return units.local_time(started)
     except ValueError:
         return started
+
+
+def _stale(root: Path, entry: Entry) -> str | None:
+    """Return why recovery leaves an entry as it is, if it does so for good."""
+    try:
+        for part in intent.parts(entry):
+            if part.commit is not None and not resume.is_committed(root, part):
+                claims.require_own(root, part)
+    except errors.Refused:
+        return None  # a bad image; told where it lies
+    except errors.Corrupt as e:
+        return e.what
+    return None

@@ -2,12 +2,15 @@
 
 import shutil
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from snapengine import beginning, durable, errors, journal, layout
-from snapengine.journal import Entry, Rename
+from snapengine import beginning, durable, errors, inventory, journal, layout
+from snapengine.engine import Engine
+from snapengine.intent import Entry, Rename
 from tests import prepared
 from tests.prepared import Prepared
 
@@ -103,3 +106,100 @@ def test_an_operation_does_not_begin_where_something_has_a_name_that_it_makes(st
             raise AssertionError("it has begun")
     assert (store.directory / name).is_symlink()
     assert journal.operations(store.root) == []
+
+
+def leave(store: Prepared, left: Entry, decided: bool = False) -> Path:
+    """Leave an entry as a dead process, or a backup, does."""
+    path = store.root / "journal" / (layout.decided(OP) if decided else f"{OP}.json")
+    path.write_bytes(inventory.encode(left))
+    return path
+
+
+def stale(store: Prepared) -> Entry:
+    """Return the entry that the create of `first` had; the volume has moved on to a third snapshot since."""
+    store.oracle.create(store.volume, "third")
+    new = entry(store)
+    text = inventory.encode(new).decode().replace(GIVEN, store.first)
+    return inventory.decode(text.encode(), Entry, "")
+
+
+def test_an_entry_that_a_backup_brought_back_removes_nothing_and_says_what_to_do(store: Prepared) -> None:
+    path = leave(store, stale(store))
+    before = files(store.directory)
+
+    (told,) = Engine.open(store.root).recovered
+    assert told.outcome.startswith("left as it is: the journal's entry of 'create snapshot'")
+    with pytest.raises(errors.Corrupt, match=f"takes {store.image(store.first)} for its own"):
+        store.engine.create_snapshot(store.volume, "new")
+    assert [(p.kind, p.path) for p in store.engine.verify()] == [("journal-damaged", str(path))]
+    assert files(store.directory) == before
+    path.unlink()
+    store.oracle.check()
+
+
+def test_neither_does_one_whose_new_image_was_brought_back_too(store: Prepared) -> None:
+    path = leave(store, stale(store))
+    overlay = store.directory / f".{store.volume}.qcow2.{OP}.new"
+    shutil.copy(store.image(store.volume), overlay)
+
+    Engine.open(store.root)
+    assert path.exists() and overlay.exists()
+    overlay.unlink()
+    path.unlink()
+    store.oracle.check()
+
+
+@pytest.mark.parametrize("decided", [False, True], ids=["not decided", "decided"])
+def test_neither_does_one_of_a_group(store: Prepared, decided: bool) -> None:
+    member = msgspec.structs.replace(stale(store), uuid=OP)
+    whole = Entry(
+        uuid=OP, verb="create group", volume_uuid=store.volume, directory="groups", pid=4711,
+        started=member.started, schema_version=1, members=(member,),
+    )  # fmt: skip
+    (store.root / "groups").mkdir()
+    path = leave(store, whole, decided)
+    before = files(store.directory)
+
+    Engine.open(store.root)
+    assert files(store.directory) == before
+    assert [(p.kind, p.path) for p in store.engine.verify()] == [("journal-damaged", str(path))]
+    path.unlink()
+    store.oracle.check()
+
+
+FOREIGN: dict[str, Callable[[Prepared], dict[str, object]]] = {
+    "the active image": lambda s: {"made": (f"{s.volume}.qcow2",), "reserved": (s.volume,)},
+    "the volume's record": lambda s: {"made": (f"{s.volume}.json",), "reserved": (s.volume,)},
+    "a snapshot's record": lambda s: {"made": (f"{s.first}.json",), "reserved": (s.first,)},
+    "a snapshot's image": lambda s: {"made": (f"{s.first}.qcow2",)},
+    "a trash item's image": lambda s: {"made": (f"{s.item}.trash.qcow2",)},
+    "what another operation prepares": lambda s: {"made": (f".{s.volume}.json.{GIVEN}.new",)},
+    "a lock": lambda s: {"made": (".lock",)},
+    "what comes out of another image": lambda s: {"commit": Rename(source=f"{s.first}.qcow2", target="x.qcow2")},
+}
+
+
+@pytest.mark.parametrize("named", FOREIGN.values(), ids=FOREIGN)
+def test_an_entry_that_calls_its_own_what_it_does_not_make_is_corrupt(
+    store: Prepared, named: Callable[[Prepared], dict[str, object]]
+) -> None:
+    path = leave(store, entry(store, **{"publish": (), "made": ()} | named(store)))
+    before = files(store.root)
+
+    assert Engine.open(store.root).recovered == ()
+    with pytest.raises(errors.Corrupt, match="names what is not its own"):
+        store.engine.create_snapshot(store.volume, "new")
+    assert files(store.root) == before
+    path.unlink()
+    store.oracle.check()
+
+
+def test_a_snapshot_of_another_is_not_removed_although_its_record_was_lost(store: Prepared) -> None:
+    """The reserved uuid is the snapshot's, and nothing else of the operation is there."""
+    store.record(store.second).unlink()
+    left = inventory.encode(entry(store)).decode().replace(GIVEN, store.second)
+    leave(store, inventory.decode(left.encode(), Entry, ""))
+
+    (told,) = Engine.open(store.root).recovered
+    assert "left as it is" in told.outcome
+    assert store.image(store.second).exists()

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snapengine import errors, inventory, units
+from snapengine.intent import Entry, Rename
 from snapengine.inventory import (
     Account,
     Accounts,
@@ -23,7 +24,6 @@ from snapengine.inventory import (
     Tree,
     VolumeRecord,
 )
-from snapengine.journal import Entry, Rename
 
 # CONTRACT.md, section 1, word for word.
 PUBLISHED = json.loads("""

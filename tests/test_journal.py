@@ -12,7 +12,7 @@ import pytest
 
 from snapengine import draft, errors, inventory, journal, layout, plan, recovery
 from snapengine.engine import Engine
-from snapengine.journal import Entry, Rename
+from snapengine.intent import Entry, Rename
 from tests import privileged
 from tests.oracle import MIB, Oracle
 
@@ -24,9 +24,9 @@ DIRECTORY = f"dataVolumes/acct-{layout.ADMIN}/vol-{V}/snapshots"
 def entry(uuid: str = OP, **other: object) -> Entry:
     whole = Entry(
         uuid=uuid, verb="revert", volume_uuid=V, directory=DIRECTORY, pid=4711, started="Jun 7, 2017 9:20:17 PM",
-        schema_version=1, commit=Rename(source=f".{V}.qcow2.{OP}.new", target=f"{V}.qcow2"), backing="s.qcow2",
-        made=("i.trash.qcow2",), publish=(Rename(source=f".x.json.{uuid}.new", target="x.json"),),
-        drop=(f"{OP}.trash.json",), reserved=("r",),
+        schema_version=1, commit=Rename(source=f".{V}.qcow2.{uuid}.new", target=f"{V}.qcow2"), backing="s.qcow2",
+        made=(f"{V[:31]}1.trash.qcow2",), publish=(Rename(source=f".x.json.{uuid}.new", target="x.json"),),
+        drop=(f"{OP}.trash.json",), reserved=(f"{V[:31]}1",),
     )  # fmt: skip
     return msgspec.structs.replace(whole, **other)
 

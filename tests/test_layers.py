@@ -29,7 +29,7 @@ LAYERS = (
     ("claims", "clones", "custody", "deleted", "founding", "maps", "quota"),
     ("chain", "driver", "imagelock", "journal", "roster", "store"),
     ("durable", "foreign", "lock", "records", "reflink"),
-    ("inspector", "tree", "visible"),
+    ("inspector", "intent", "tree", "visible"),
     ("checks", "extents"),
     ("clusters", "tables"),
     ("arguments", "command", "layout", "qcow2"),

@@ -8,8 +8,8 @@ import pytest
 
 from snapengine import fate, inventory, layout, plan
 from snapengine.draft import Place, Plan
+from snapengine.intent import Entry, Rename
 from snapengine.inventory import SnapshotRecord, TrashRecord, Tree, VolumeRecord
-from snapengine.journal import Entry, Rename
 from snapengine.plan import Parts
 
 NOW, EARLIER = "Jun 7, 2017 9:20:17 PM", "Jan 1, 2017 12:00:00 AM"

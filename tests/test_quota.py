@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from snapengine import errors, journal, quota, store
+from snapengine import errors, intent, journal, quota, store
 from snapengine.engine import Engine
 from snapengine.inventory import VolumeType
 from tests.command_line import CommandLine
@@ -126,7 +126,7 @@ def test_an_operation_under_way_counts_once(oracle: Oracle) -> None:
     engine.set_quota("web", 2)
     snapshot = oracle.create(disk, "a").uuid
     below = str(engine.volume_path(disk).parent.relative_to(engine.root))
-    ours = journal.Entry(
+    ours = intent.Entry(
         uuid="0" * 32, verb="create snapshot", volume_uuid=disk, directory=below, pid=1, started=store.now(),
         schema_version=1, reserved=("1" * 32, snapshot),
     )  # fmt: skip

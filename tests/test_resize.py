@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from snapengine import errors, inventory, journal, store
+from snapengine import errors, intent, inventory, store
 from snapengine.engine import Engine
 from snapengine.inventory import VolumeRecord
 from tests import images, qemu
@@ -232,7 +232,7 @@ def test_a_bitmap_that_a_killed_resize_cost_is_named_as_broken(oracle: Oracle, s
     volume = oracle.volume("disk", MIB)
     engine, path = oracle.engine, oracle.engine.volume_path(volume)
     add_bitmap(path)
-    entry = journal.Entry(
+    entry = intent.Entry(
         uuid="0" * 32, verb="resize volume", volume_uuid=volume, directory=str(path.parent.relative_to(engine.root)),
         pid=1, started=store.now(), schema_version=1, resized=path.name, size=2 * MIB, bitmaps=("backup",),
     )  # fmt: skip

@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 import pytest
 
-from snapengine import inventory, journal, layout, removal, step_plan
+from snapengine import intent, inventory, layout, removal, step_plan
 from snapengine.cost import Way
 from snapengine.draft import Place, Plan
+from snapengine.intent import Entry, Rename
 from snapengine.inventory import VolumeRecord
-from snapengine.journal import Entry, Rename
 from snapengine.removal import Family
 from tests import families
 from tests.families import BASE, VOLUME, family
@@ -145,7 +145,7 @@ def test_what_is_merged_down_into_is_not_dropped_but_renamed(row: Row) -> None:
 @EVERY
 def test_the_entry_comes_back_from_its_json_and_names_only_bare_names(row: Row) -> None:
     assert inventory.decode(inventory.encode(row.made.entry), Entry, "") == row.made.entry
-    assert all(map(layout.is_bare, journal.names(row.made.entry)))
+    assert all(map(layout.is_bare, intent.names(row.made.entry)))
 
 
 def test_names_of_images_and_records() -> None:

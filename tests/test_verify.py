@@ -13,9 +13,9 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from snapengine import draft, errors, inventory, journal, plan, qcow2, roster
+from snapengine import draft, errors, intent, inventory, journal, plan, qcow2, roster
 from snapengine.engine import Engine
-from snapengine.journal import Rename
+from snapengine.intent import Rename
 from tests import prepared
 from tests.prepared import Prepared
 
@@ -59,25 +59,26 @@ def set_refcount(image: Path, cluster: int, count: int) -> None:
         f.write(struct.pack(">H", count))
 
 
-def entry(store: Prepared, **other: object) -> journal.Entry:
-    whole = journal.Entry(
+def entry(store: Prepared, **other: object) -> intent.Entry:
+    whole = intent.Entry(
         uuid=OP, verb="create snapshot", volume_uuid=store.volume, pid=1, schema_version=1,
         directory=os.path.relpath(store.directory, store.root), started="Jun 7, 2017 9:20:17 PM",
     )  # fmt: skip
     return msgspec.structs.replace(whole, **other)
 
 
-def leave(store: Prepared, left: journal.Entry) -> None:
+def leave(store: Prepared, left: intent.Entry) -> None:
     (store.root / "journal" / f"{OP}.json").write_bytes(inventory.encode(left))
 
 
 def half_a_create(store: Prepared) -> None:
     """Leave what a create leaves that was killed before its commit."""
-    place = draft.Place(OP, "create snapshot", os.path.relpath(store.directory, store.root), "", 1)
+    below = os.path.relpath(store.directory, store.root)
+    place = draft.Place(OP, "create snapshot", below, "Jun 7, 2017 9:20:17 PM", 1)
     parts = plan.Parts(UNKNOWN, "new", None, (), (), "", "", 0, 2**20)
     record = inventory.decode(store.record(store.volume).read_bytes(), inventory.VolumeRecord, "")
     made = plan.create_snapshot(place, record, None, 64, parts)
-    leave(store, entry(store, commit=made.entry.commit, made=made.entry.made, publish=made.entry.publish))
+    leave(store, made.entry)
     os.link(store.image(store.volume), store.image(UNKNOWN))
     for name in (*made.records, f".{store.volume}.qcow2.{OP}.new"):
         (store.directory / name).touch()

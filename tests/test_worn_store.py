@@ -67,7 +67,7 @@ def test_what_was_cut_off_is_told_with_local_time(oracle: Oracle) -> None:
     volume = oracle.volume()
     directory = oracle.engine.volume_path(volume).parent
     place = draft.Place("1" * 32, "revert", str(directory.relative_to(oracle.engine.root)), "Jun 7, 2017 9:20:17 PM", 1)
-    entry = draft.entry(place, volume, made=(layout.image("2" * 32),))
+    entry = draft.entry(place, volume, made=(layout.image("2" * 32),), reserved=("2" * 32,))
     (oracle.engine.root / "journal" / layout.record("1" * 32)).write_bytes(inventory.encode(entry))
     (problem,) = oracle.engine.verify()
     assert problem.message == f"revert, begun {units.local_time('Jun 7, 2017 9:20:17 PM')}, was cut off"

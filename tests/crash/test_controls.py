@@ -12,7 +12,7 @@ TELLING = {  # where a kill shows it, and by what
     "the_frozen_image_gets_its_name_last": (Point("rename", 2), "No such file"),
     "nothing_stands_in_the_journal": (Point("linkat", 1), "_check_files"),
     "an_undo_removes_nothing": (Point("linkat", 1), "_check_files"),
-    "recovery_always_undoes": (Point("rename", 2), "No such file"),
+    "recovery_always_undoes": (Point("rename", 2), "for its own"),
 }
 
 
