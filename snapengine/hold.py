@@ -144,13 +144,11 @@ def image(work: Held) -> Iterator[Image]:
     Keep every VM out of the volume's active image for the block.
 
     Raises InUse when one has it open, Refused for a bad image or one that does not stand on the latest snapshot as the
-    records say, Corrupt for a missing one, Conflict when the volume is not Ready.
+    records say, Corrupt for a missing one, Conflict when the volume is not Ready, or the image has another name.
     """
     require_ready(work.volume)
     with kept(work, work.active, work.volume) as held:
-        if os.fstat(held.fd).st_nlink != 1:
-            what = f"{work.active} has another name elsewhere, and what is written to one shows in both; copy it first"
-            raise errors.Conflict(what=what)
+        require_single(held.fd, work.active)
         yield held
 
 
@@ -175,6 +173,14 @@ def kept(work: Held, path: Path, record: tree.Standing) -> Iterator[Image]:
             fd = stack.enter_context(imagelock.held(path, work.volume.uuid))
             layer = chain.opened(fd, path, expected)
         yield Image(fd, layer)
+
+
+def require_single(file: int | Path, path: Path) -> None:
+    """Raise Conflict where the open or named file, an image that will be written to at path, has another name too."""
+    if os.stat(file).st_nlink != 1:
+        what = f"{path} has another name elsewhere, and what is written to one shows in both"
+        command = f"cp -p {path} {path}.copy && mv {path}.copy {path}"
+        raise errors.Conflict(what=f"{what}; put a copy in its place: '{command}'")
 
 
 def require_ready(volume: VolumeRecord) -> None:

@@ -25,6 +25,7 @@ from snapengine import (
     chain,
     durable,
     errors,
+    hold,
     imagelock,
     inventory,
     layout,
@@ -112,6 +113,7 @@ def ready(work: Held, entry: Entry, old: Image | Pattern, making: Making) -> Ite
     durable.copy_attributes(old.fd, new)
     with imagelock.held(new, work.volume.uuid) as fd:
         chain.opened(fd, new, chain.expected(entry.backing))  # what the tool made, not what it said
+        hold.require_single(fd, new)
         durable.sync_directory(work.directory)
         yield
 

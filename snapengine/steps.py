@@ -63,10 +63,17 @@ def take(work: Held, step: Step, direction: Direction, progress: Progress | None
         choice = chosen(work.store, work.directory, before, step, direction)
         way = choice.cost.way if choice.cost else None
         written = step.run[-1:] if way == "commit" else ()  # by qemu-img under QEMU's own lock
+        _require_single(work, before, written if way in ("clone", "commit") else moving)
         _held(work, before, [uuid for uuid in (*step.run, *step.drop) if uuid not in written], stack)
         _run(work, step_plan.removal(work.place, before, after, step, way), choice, images, progress)
     if step.child is not None and step.child != before.volume.uuid:
         _note_size(work.directory, after, step.child)
+
+
+def _require_single(work: Held, family: Family, written: Iterable[str]) -> None:
+    """Raise Conflict where an image that is about to be written to has another name."""
+    for path in (work.directory / step_plan.image_of(family, uuid) for uuid in written):
+        hold.require_single(path, path)
 
 
 def _note_size(directory: Path, after: Family, uuid: str) -> None:

@@ -190,7 +190,9 @@ def restore_as_snapshot(opened: Store, item: str, name: str, wait: float) -> Sna
 
 
 def _item(work: Held, item: str) -> tuple[TrashRecord, SnapshotRecord | None]:
-    """Return a trash item's record, and the snapshot that it stands on."""
+    """Return the record of a trash item that will be in use again, and the snapshot that it stands on."""
+    with suppress(FileNotFoundError):  # told where it is opened
+        hold.require_single(_image(work, item), _image(work, item))
     record = records.read_trash(work.directory, item)
     base = records.named_snapshot(work.directory, record.snapshot_uuid) if record.snapshot_uuid else None
     return record, base
