@@ -7,6 +7,7 @@ from snapengine import errors, units
 MAX_NAME = 255
 MAX_DESCRIPTION = 2048
 MAX_TAG = 2048
+MAX_TAGS = 200  # of one kind; with both kinds as long as can be, a record stays below inventory.MAX_RECORD
 MAX_SIZE = 2 * 2**50  # 32 MiB of L1 table over clusters of 64 KiB: QEMU's own limit (qcow2 specification, "L1 table")
 MAX_QUOTA = 10**6
 DEPTH_RANGE = range(2, 120)
@@ -53,7 +54,7 @@ def tags(given: tuple[str, ...]) -> tuple[str, ...]:
     """
     Return the tags without repetitions, in their order.
 
-    Invalid for one that is empty or over 2048 characters, and for two depth limits.
+    Invalid for one that is empty or over 2048 characters, for two depth limits, and for more than 200.
     """
     limits = [tag for tag in dict.fromkeys(given) if tag.startswith(DEPTH_TAG)]
     if len(limits) > 1:
@@ -63,7 +64,10 @@ def tags(given: tuple[str, ...]) -> tuple[str, ...]:
             raise errors.Invalid(what=f"a tag has 1 to {MAX_TAG} characters, this one has {len(tag)}")
         if tag.startswith(DEPTH_TAG):
             depth(tag.removeprefix(DEPTH_TAG))
-    return tuple(dict.fromkeys(given))
+    found = tuple(dict.fromkeys(given))
+    if len(found) > MAX_TAGS:
+        raise errors.Invalid(what=f"an object has at most {MAX_TAGS} tags of a kind, this one would have {len(found)}")
+    return found
 
 
 def depth(number: str | int) -> int:

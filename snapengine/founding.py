@@ -16,7 +16,7 @@ def make(root: Path, name: str, depth: int) -> Store:
     Raises Conflict where one is already, or other files are. A crash before the record is written leaves empty
     directories, over which init runs again.
     """
-    root = Path(os.path.realpath(root))
+    root, date = Path(os.path.realpath(root)), store.now()
     _require_outside(root)
     if root.exists():
         _require_empty(root)  # before anything is made there, and once more when nobody else can be making one
@@ -26,7 +26,6 @@ def make(root: Path, name: str, depth: int) -> Store:
         _require_empty(root)
         for part in (layout.JOURNAL, *layout.TYPES.values()):
             durable.make_directory(root / part)
-        date = store.now()
         admin = Account(uuid=layout.ADMIN, name="admin", create_date=date)
         store.write_accounts(root, Accounts(schema_version=inventory.SCHEMA_VERSION, accounts=(admin,)))
         record = PrimaryStorage(

@@ -209,8 +209,11 @@ Record = TypeVar("Record", bound=Struct)
 
 
 def encode(record: Struct) -> bytes:
-    """Return record as JSON, keys sorted, for a file or an answer."""
-    return msgspec.json.encode(record, order="sorted")
+    """Return record as JSON, keys sorted, for a file; Invalid for what would be too large to be read again."""
+    data = msgspec.json.encode(record, order="sorted")
+    if len(data) > MAX_RECORD:
+        raise errors.Invalid(what=f"a record has at most {MAX_RECORD} bytes, this one would have {len(data)}; say less")
+    return data
 
 
 def decode(data: bytes, kind: type[Record], path: object) -> Record:

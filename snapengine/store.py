@@ -28,8 +28,12 @@ class Store(NamedTuple):
 
 
 def now() -> str:
-    """Return this instant in the contract's form."""
-    return units.format_date(time.time())
+    """Return this instant in the contract's form; Conflict where the clock is at a year that no record can hold."""
+    instant = time.time()
+    if instant >= units.END:
+        date = units.format_date(instant)
+        raise errors.Conflict(what=f"the system's clock says {date}, which no record can hold; set it right first")
+    return units.format_date(instant)
 
 
 def require_safe(root: Path) -> None:

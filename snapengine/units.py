@@ -5,6 +5,7 @@ import time
 from datetime import UTC, datetime
 
 SECTOR = 512
+END = 253_402_300_800  # Jan 1, 10000: no date of the contract's form tells of this instant or a later one
 KIB, MIB, GIB, TIB = 2**10, 2**20, 2**30, 2**40
 
 _SUFFIX: dict[str, int] = {"": 1, "K": KIB, "M": MIB, "G": GIB, "T": TIB, "P": 2**50}
