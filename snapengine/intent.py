@@ -111,5 +111,6 @@ def _is_replacing(entry: Entry) -> bool:
     if entry.commit is None:
         return True
     source, target = entry.commit.source, entry.commit.target
-    fresh = layout.new(target, entry.uuid) == source or layout.new(source, entry.uuid) == target
-    return fresh or layout.is_trash(source)
+    if not entry.directory.endswith(layout.SNAPSHOTS):  # a whole volume appears, or goes away
+        return layout.new(target, entry.uuid) == source or layout.new(source, entry.uuid) == target
+    return layout.new(target, entry.uuid) == source or layout.is_trash(source)

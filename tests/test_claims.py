@@ -175,6 +175,9 @@ FOREIGN: dict[str, Callable[[Prepared], dict[str, object]]] = {
     "a trash item's image": lambda s: {"made": (f"{s.item}.trash.qcow2",)},
     "what another operation prepares": lambda s: {"made": (f".{s.volume}.json.{GIVEN}.new",)},
     "a lock": lambda s: {"made": (".lock",)},
+    "an image that goes away": lambda s: {
+        "commit": Rename(source=f"{s.first}.qcow2", target=f".{s.first}.qcow2.{OP}.new"),
+    },
     "what comes out of another image": lambda s: {"commit": Rename(source=f"{s.first}.qcow2", target="x.qcow2")},
 }
 
