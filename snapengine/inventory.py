@@ -236,17 +236,6 @@ def shown(record: Struct, kind: type[Record]) -> Record:
     return msgspec.convert(record, kind, from_attributes=True)
 
 
-def is_whole(data: bytes) -> bool:
-    """Tell whether data is a whole JSON document: a file that a power cut cut off is not."""
-    try:
-        msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
-    except RecursionError:  # deeper than anything that we write and cut off
-        return True
-    return True
-
-
 @functools.cache
 def _decoder(kind: type[Record]) -> msgspec.json.Decoder[Record]:
     """Return the decoder of kind: making one costs more than using it."""

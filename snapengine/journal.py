@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import msgspec
+
 from snapengine import durable, errors, intent, inventory, layout, lock, records
 from snapengine.intent import Entry
 
@@ -117,12 +119,23 @@ def read(root: Path, operation: str) -> Entry | None:
 
 
 def _decoded(root: Path, operation: str, path: Path, data: bytes) -> Entry | None:
-    if not inventory.is_whole(data):
+    if not is_whole(data):
         return None
     entry = inventory.decode(data, Entry, path)
     if entry.uuid != operation or not intent.is_confined(root, entry):
         raise errors.Corrupt(what=f"journal entry {path} names what is not its own; it was not written by snapengine")
     return entry
+
+
+def is_whole(data: bytes) -> bool:
+    """Tell whether data is a whole JSON document: a file that a power cut cut off is not."""
+    try:
+        msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    except RecursionError:  # deeper than anything that we write and cut off
+        return True
+    return True
 
 
 def is_running(root: Path, operation: str) -> bool:

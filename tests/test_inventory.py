@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapengine import errors, inventory, units
+from snapengine import errors, inventory, journal, units
 from snapengine.intent import Entry, Rename
 from snapengine.inventory import (
     Account,
@@ -124,7 +124,7 @@ def test_a_record_comes_back_as_it_was(record: SnapshotRecord) -> None:
 def test_every_kind_of_record_comes_back_as_it_was(record: Struct) -> None:
     data = inventory.encode(record)
     assert inventory.decode(data, type(record), "") == record
-    assert inventory.is_whole(data)
+    assert journal.is_whole(data)
 
 
 @ALL
@@ -176,7 +176,7 @@ def test_a_newer_schema_is_corrupt_and_names_the_way_out(record: Struct) -> None
 def test_a_record_that_is_cut_off_anywhere_is_corrupt_and_not_whole(record: Struct) -> None:
     data = inventory.encode(record)
     for length in range(len(data)):
-        assert not inventory.is_whole(data[:length])
+        assert not journal.is_whole(data[:length])
         with pytest.raises(errors.Corrupt, match="record /srv/s.json is damaged"):
             inventory.decode(data[:length], type(record), "/srv/s.json")
 
@@ -252,9 +252,9 @@ def test_json_that_is_nested_deeply_is_corrupt_too(data: bytes) -> None:
 
 @pytest.mark.parametrize("data", [data for _, data in NESTED], ids=[name for name, _ in NESTED])
 def test_json_that_is_nested_deeply_is_not_taken_for_one_that_a_power_cut_cut_off(data: bytes) -> None:
-    assert inventory.is_whole(data)
+    assert journal.is_whole(data)
 
 
 @pytest.mark.parametrize("data", [b"{}", b"[]", b"null", b' {"a": [1]} '], ids=ascii)
 def test_any_whole_document_is_whole(data: bytes) -> None:
-    assert inventory.is_whole(data)
+    assert journal.is_whole(data)
