@@ -219,7 +219,10 @@ def settled(root: Path, entry: Entry, directories: Sequence[Path] = ()) -> str |
         for directory in settle.directories(root, entry):
             if directory not in directories:
                 stack.enter_context(_other(directory, entry))
-        return settle.settle(root, entry) if journal.read(root, entry.uuid) is not None else None
+        if journal.read(root, entry.uuid) is None:
+            return None
+        settle.require_sound(root, entry)
+        return settle.settle(root, entry)
 
 
 @contextmanager

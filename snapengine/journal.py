@@ -82,14 +82,14 @@ def entries(root: Path) -> tuple[Entry, ...]:
 
 
 def readable(root: Path) -> tuple[Entry, ...]:
-    """Return the entries as entries() does, without those that are wrong: for whoever only looks."""
+    """Return the entries as entries() does, without those that are wrong or can't be read: for whoever only looks."""
     return _sorted(_readable(root, name) for name in operations(root))
 
 
 def _readable(root: Path, operation: str) -> Entry | None:
     try:
         return read(root, operation)
-    except errors.Corrupt:
+    except (errors.Corrupt, OSError):
         return None
 
 
@@ -146,11 +146,11 @@ def is_running(root: Path, operation: str) -> bool:
 
 @contextmanager
 def adopted(root: Path, operation: str) -> Iterator[bool]:
-    """Hold the lock of an entry that a dead process left; gives False when its process lives, or it is gone."""
+    """Hold the lock of an entry that a dead process left; gives False when its process lives, or it is no file."""
     path = path_of(root, operation)
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
+    except OSError:  # a link, or not for us to read: whoever works on a volume says so
         yield False
         return
     try:

@@ -54,7 +54,7 @@ def _recover(root: Path, name: str) -> Recovered | None:
             return None
         try:
             entry = journal.read(root, name)
-        except errors.Corrupt:
+        except (errors.Corrupt, OSError):
             return None  # the next verb, and verify, say so; whoever only looks is not stopped
         if entry is None:
             journal.drop(root, name)

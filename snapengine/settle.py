@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from snapengine import claims, durable, errors, imagelock, journal, resume
+from snapengine import claims, durable, errors, imagelock, intent, journal, resume
 from snapengine.intent import Entry
 
 FINISHED, UNDONE = "finished", "undone"
@@ -53,6 +53,17 @@ def settle(root: Path, entry: Entry, kept: resume.Kept | None = None) -> str:
     return _finished_without(left_out) if left_out else FINISHED
 
 
+def require_sound(root: Path, entry: Entry) -> None:
+    """
+    Raise Corrupt where an entry that was found in the journal can't be settled without harm; see claims.require_own.
+
+    Who has begun an operation, and settles it because it failed, need not ask: its claims were new.
+    """
+    for part in intent.parts(entry):
+        if part.commit is not None and not resume.is_committed(root, part):
+            claims.require_own(root, part)
+
+
 def directories(root: Path, entry: Entry) -> list[Path]:
     """Return the directories of the volumes whose locks whoever settles an operation must hold."""
     return [root / part.directory for part in (entry.members or (entry,))]
@@ -74,8 +85,6 @@ def finish(root: Path, entry: Entry, members: Sequence[Entry]) -> None:
 
 
 def _undone(root: Path, entry: Entry) -> str:
-    for member in entry.members:
-        claims.require_own(root, member)
     for member in entry.members:
         resume.take_back(root, member)
     resume.undo(root, entry)

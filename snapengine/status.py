@@ -104,7 +104,7 @@ def _damaged_entries(root: Path) -> int:
     for operation in journal.operations(root):
         try:
             journal.read(root, operation)
-        except errors.Corrupt:
+        except (errors.Corrupt, OSError):
             found += 1
     return found
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from snapengine import claims, errors, health, intent, journal, resume, settle, units
+from snapengine import errors, health, journal, settle, units
 from snapengine.health import Problem
 from snapengine.intent import Entry
 
@@ -45,9 +45,7 @@ def _local(started: str) -> str:
 def _stale(root: Path, entry: Entry) -> str | None:
     """Return why recovery leaves an entry as it is, if it does so for good."""
     try:
-        for part in intent.parts(entry):
-            if part.commit is not None and not resume.is_committed(root, part):
-                claims.require_own(root, part)
+        settle.require_sound(root, entry)
     except errors.Refused:
         return None  # a bad image; told where it lies
     except errors.Corrupt as e:
