@@ -84,6 +84,9 @@ def clone(join: Join, new: Path) -> None:
     layers = (join.child, *join.run)
     _apply(layers, (new, *join.under))
     _join_bitmaps(layers, new)
+    for bitmap in _bitmaps(new):
+        if bitmap.in_use:
+            driver.remove_bitmap(new, bitmap.name)
     sound.check(new)
 
 
@@ -113,15 +116,29 @@ def pull(join: Join, progress: Progress | None, *, header_only: bool) -> None:
         _put_back(child, join.run[0].path.name)
 
 
+def bitmaps(join: Join) -> tuple[str, ...]:
+    """Return the names of the active dirty bitmaps of the layers that are joined."""
+    found = (bitmap for layer in (join.child, *join.run) for bitmap in _bitmaps(layer.path))
+    return tuple(dict.fromkeys(bitmap.name for bitmap in found if bitmap.auto and not bitmap.in_use))
+
+
 def _join_bitmaps(layers: tuple[Layer, ...], target: Path) -> None:
-    """Let the image at target have each active dirty bitmap of the layers, with all that is dirty in any of them."""
+    """
+    Let the image at target have each active dirty bitmap of the layers, with all that is dirty in any of them.
+
+    One that a killed tool left in use in any of them is joined nowhere: nobody knows what it would have marked.
+    """
     marked = {path: _bitmaps(path) for path in (*(layer.path for layer in layers), target)}
+    lost = {bitmap.name for same in marked.values() for bitmap in same if bitmap.in_use}
+    own = marked.pop(target)
+    for bitmap in own:
+        if bitmap.name in lost and not bitmap.in_use:
+            driver.remove_bitmap(target, bitmap.name)
     found: dict[str, list[tables.Bitmap]] = {}
-    for bitmap in (bitmap for same in marked.values() for bitmap in same):
+    for bitmap in (bitmap for same in (own, *marked.values()) for bitmap in same if bitmap.name not in lost):
         found.setdefault(bitmap.name, []).append(bitmap)
-    own = {bitmap.name for bitmap in marked.pop(target)}
     for name, same in found.items():
-        if name not in own:
+        if name not in {bitmap.name for bitmap in own}:
             driver.add_bitmap(target, name, min(2**bitmap.granularity_bits for bitmap in same))
         for path, theirs in marked.items():
             if name in {bitmap.name for bitmap in theirs}:
@@ -129,11 +146,12 @@ def _join_bitmaps(layers: tuple[Layer, ...], target: Path) -> None:
 
 
 def _bitmaps(path: Path) -> tuple[tables.Bitmap, ...]:
-    """Return the active dirty bitmaps of an image as it is now: a tool that wrote to it may have moved them."""
+    """Return the bitmaps, active or in use, of an image as it is now: a tool that wrote to it may have moved them."""
     fd = inspector.open_image(path)
     try:
         header = chain.opened(fd, path).header
-        return tables.active_bitmaps(fd, header, path=path) if header.bitmap_count else ()
+        found = tables.read_bitmaps(fd, header, path=path) if tables.has_bitmaps(header) else ()
+        return tuple(bitmap for bitmap in found if bitmap.auto or bitmap.in_use)
     finally:
         os.close(fd)
 
@@ -151,6 +169,7 @@ def finish_down(
         return
     join = read(directory, into.target, into.source)
     layers = (join.child, *join.run)
+    _forget_bitmaps(layers)
     if len(join.run) == 1:
         _apply(layers, (source, *join.under))
     else:
@@ -161,6 +180,20 @@ def finish_down(
     with imagelock.lease(held, target, volume):
         durable.rename(source, target)
     durable.sync_directory(directory)
+
+
+def _forget_bitmaps(layers: tuple[Layer, ...]) -> None:
+    """
+    Let no layer have dirty bitmaps where a killed tool cut one off from its own: those of the others are not all.
+
+    That one is repaired last, since it is what tells.
+    """
+    cut_off = [layer for layer in layers if layer.header.bitmap_count and not tables.has_bitmaps(layer.header)]
+    for path in (layer.path for layer in layers if cut_off):
+        for bitmap in _bitmaps(path):
+            driver.remove_bitmap(path, bitmap.name)
+    for layer in cut_off:
+        driver.repair_leaks(layer.path)
 
 
 def prove(directory: Path, pulled: str, run: tuple[str, ...]) -> None:

@@ -200,10 +200,10 @@ def _step(family: Family, choice: steps.Choice, contents: Contents) -> Iterator[
     freed = {uuid: _allocated(path) for uuid, path in gone.items()}
     if choice.join is not None and choice.cost is not None:
         onto = choice.join.below[0].path if choice.join.below else None
-        kept = _union([choice.join.child, *choice.join.run]) - choice.join.child.allocated
+        kept = _union([choice.join.child, *choice.join.run]) - _union([choice.join.child])
         image, target = str(choice.join.child.path), None if onto is None else str(onto)
         step = Step(verb=choice.cost.way, image=image, onto=target, bytes=choice.cost.bytes)
-        yield step, -max(kept, 0)
+        yield step, -kept
     for uuid, path in gone.items():
         yield Step(verb="purge" if uuid in family.trash else "delete", image=str(path), bytes=0), freed[uuid]
 

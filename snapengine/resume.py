@@ -84,7 +84,7 @@ def publish(root: Path, entry: Entry, kept: Kept | None = None) -> None:
     if entry.pulled is not None and all(os.path.lexists(directory / name) for name in entry.run):
         with _kept(directory, entry, kept, entry.pulled):
             merge.prove(directory, entry.pulled, entry.run)
-    lost = _mended(directory, entry, kept)
+    lost = _mended(directory, entry, kept, committed=True)
     for rename in entry.publish:
         with suppress(FileNotFoundError):
             durable.rename(directory / rename.source, directory / rename.target)
@@ -115,19 +115,21 @@ def take_back(root: Path, entry: Entry, kept: Kept | None = None) -> None:
     if entry.pulled is not None:
         with _kept(directory, entry, kept, entry.pulled):
             sound.check(directory / entry.pulled)
-    _note_broken(directory, _mended(directory, entry, kept))
+    _note_broken(directory, _mended(directory, entry, kept, committed=False))
     if entry.commit is not None and layout.is_new(entry.commit.source):
         if directory.is_dir():
             durable.sync_directory(directory)
         _remove(directory / entry.commit.source)
 
 
-def _mended(directory: Path, entry: Entry, kept: Kept | None) -> tuple[str, ...]:
-    """Put right what a resize that was cut off left in its image; returns the dirty bitmaps that it cost."""
-    if entry.resized is None:
+def _mended(directory: Path, entry: Entry, kept: Kept | None, *, committed: bool) -> tuple[str, ...]:
+    """Put right what a tool that was cut off left in the image it wrote to; returns the dirty bitmaps that it cost."""
+    down = entry.into.target if entry.into is not None and committed else None
+    name = entry.resized or ((entry.pulled or down) if entry.bitmaps else None)
+    if name is None:
         return ()
-    with _kept(directory, entry, kept, entry.resized):
-        return sound.mend(directory / entry.resized, entry.bitmaps)
+    with _kept(directory, entry, kept, name):
+        return sound.mend(directory / name, entry.bitmaps)
 
 
 def _note_broken(directory: Path, bitmaps: tuple[str, ...]) -> None:

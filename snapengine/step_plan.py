@@ -8,9 +8,13 @@ from snapengine.inventory import Struct, VolumeRecord
 from snapengine.removal import Family, Step
 
 
-def removal(place: Place, before: Family, after: Family, step: Step, way: Way | None) -> Plan:
+def removal(
+    place: Place, before: Family, after: Family, step: Step, way: Way | None, bitmaps: tuple[str, ...] = ()
+) -> Plan:
     """
     Plan one step of a removal: the records are after's where they differ from before's; way is how images are joined.
+
+    bitmaps are the active dirty bitmaps of those images.
 
     A clone commits by its rename, a pull by its header. A commit, and a step in which nothing moves, are committed by
     the volume's record: from then on the snapshots are gone for every reader, and recovery only goes forward.
@@ -30,9 +34,12 @@ def removal(place: Place, before: Family, after: Family, step: Step, way: Way | 
     if way == "commit":
         into = Rename(source=lowest, target=child)
         kept = tuple(name for name in drop if name != lowest)
-        return draft.plan(place, volume, None, None, changed, (), counted=volume.generation, drop=kept, into=into)
+        rest: dict[str, object] = {"drop": kept, "into": into, "bitmaps": bitmaps}
+        return draft.plan(place, volume, None, None, changed, (), counted=volume.generation, **rest)
     run = tuple(map(layout.image, step.run))
-    return draft.plan(place, volume, None, backing, changed, (), pulled=child, run=run, drop=drop)
+    return draft.plan(
+        place, volume, None, backing, changed, (), pulled=child, run=run, drop=drop, bitmaps=bitmaps
+    )  # fmt: skip
 
 
 def _differing(before: VolumeRecord, after: VolumeRecord) -> dict[str, object]:

@@ -65,7 +65,9 @@ def take(work: Held, step: Step, direction: Direction, progress: Progress | None
         written = step.run[-1:] if way == "commit" else ()  # by qemu-img under QEMU's own lock
         _require_single(work, before, written if way in ("clone", "commit") else moving)
         _held(work, before, [uuid for uuid in (*step.run, *step.drop) if uuid not in written], stack)
-        _run(work, step_plan.removal(work.place, before, after, step, way), choice, images, progress)
+        bitmaps = merge.bitmaps(choice.join) if choice.join else ()
+        made = step_plan.removal(work.place, before, after, step, way, bitmaps)
+        _run(work, made, choice, images, progress)
     if step.child is not None and step.child != before.volume.uuid:
         _note_size(work.directory, after, step.child)
 

@@ -107,6 +107,11 @@ VERBS = {
     "create in a moved store": Verb("plain", lambda o, t: o.create(t.volume, "new"), moved=True, journaled=False),
     "delete by commit": Verb("plain", lambda o, t: o.delete(t.third, direction="commit")),
     "delete by pull": Verb("plain", lambda o, t: o.delete(t.third, direction="pull")),
+    "delete by pull with a bitmap": Verb("bitmap", lambda o, t: o.delete(t.third, direction="pull")),
+    "delete by commit with a bitmap": Verb("bitmap", lambda o, t: o.delete(t.third, direction="commit")),
+    "delete by commit with bitmaps": Verb(
+        "bitmaps", lambda o, t: o.delete(_snapshot(o, "marked"), direction="commit")
+    ),
     "delete a covered one": Verb("covered", lambda o, t: o.delete(t.third)),
     "delete a leaf": Verb("plain", lambda o, t: o.delete(t.second, descendants=True)),
     "delete with descendants": Verb("plain", lambda o, t: o.delete(t.first, descendants=True)),
@@ -134,6 +139,7 @@ STORES: dict[str, Callable[[Oracle, Things], object]] = {
     "plain": lambda o, t: None,
     "at the limit": lambda o, t: o.engine.set_depth_limit(2),
     "bitmap": lambda o, t: _bitmap(o.engine.volume_path(t.volume)),
+    "bitmaps": lambda o, t: _bitmaps(o, t.volume),
     "clean": lambda o, t: o.revert(t.second),
     "small clusters": lambda o, t: _small_clusters(o.engine.volume_path(t.volume)),
     "covered": lambda o, t: o.write(t.volume, 0, 8 * CLUSTER),
@@ -236,6 +242,14 @@ def _layered(oracle: Oracle, things: Things, count: int) -> None:
 
 def _bitmap(path: Path) -> None:
     subprocess.run(["qemu-img", "bitmap", "--add", "-f", "qcow2", "-g", "64k", str(path), "backup"], check=True)
+
+
+def _bitmaps(oracle: Oracle, volume: str) -> None:
+    """Have one more snapshot, "marked", with a bitmap that goes on in the active image."""
+    _bitmap(oracle.engine.volume_path(volume))
+    oracle.write(volume, 6 * CLUSTER)
+    oracle.create(volume, "marked")
+    oracle.write(volume, 7 * CLUSTER)
 
 
 def _small_clusters(path: Path) -> None:

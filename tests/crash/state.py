@@ -1,5 +1,6 @@
 """What a user sees of a store, without what a verb makes up: contents and names, no new uuids and no dates."""
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,7 +28,8 @@ class VolumeState(NamedTuple):
     """
     A volume: current is the name of the snapshot that it stands on; trash holds base and content of each item.
 
-    bitmaps are the active dirty bitmaps of its active image; content and bitmaps are left out where only records count.
+    bitmaps are the active dirty bitmaps of its active image, and those that are known to be broken; content and
+    bitmaps are left out where only records count.
     """
 
     name: str
@@ -124,7 +126,11 @@ def _volume(engine: Engine, volume: Volume, content: Mapping[str, str]) -> Volum
 
 
 def _bitmaps(path: Path) -> tuple[str, ...]:
-    return tuple(sorted(bitmap.name for bitmap in images.Images().facts(path).info.bitmaps if bitmap.flags == ["auto"]))
+    """Return the active bitmaps of an active image, and those that its volume's record says are broken."""
+    broken: list[str] = json.loads(path.with_suffix(".json").read_bytes()).get("brokenBitmaps", [])
+    found = images.Images().facts(path).info.bitmaps
+    assert not any("in-use" in bitmap.flags for bitmap in found), f"{path} has an inconsistent bitmap"
+    return tuple(sorted({*broken, *(bitmap.name for bitmap in found if bitmap.flags == ["auto"])}))
 
 
 def contents(engine: Engine) -> dict[str, str]:
