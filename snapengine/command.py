@@ -199,6 +199,8 @@ def _failure(line: str, result: Result) -> errors.Error:
     text = result.stderr or result.stdout.strip() or "it said nothing"
     if "No space left on device" in text or "Disk quota exceeded" in text:
         return errors.NoSpace(what=f"no room: {text.splitlines()[-1]}; free some space and try again")
+    if "File too large" in text:
+        return errors.NoSpace(what=f"{text.splitlines()[-1]}; raise the limit with 'ulimit -f', then try again")
     return errors.CommandFailed(command=line, status=result.status, stderr=text)
 
 

@@ -14,6 +14,7 @@ Every error that the engine raises.
     ├── NoSpace          disk, quota or limit                          exit 7   PS.1000
     │   └── OverQuota    an account would have too many snapshots               ID.1003
     ├── Denied           the operating system says no                  exit 8   SYS.1000
+    │   └── Unprinted    the command was done, its answer not printed
     └── CommandFailed    a tool failed                                 exit 8   SYS.1000
 
 A kind carries its exit code and its code of the contract (section 2); they are mapped nowhere else. Facts are
@@ -163,6 +164,13 @@ class Denied(Error):
     description = "Permission denied by the operating system"
 
 
+class Unprinted(Denied):
+    """The command was done, and its answer could not be printed."""
+
+    msg = "the command was done, but its answer can't be written to the standard output: {self.why}; don't run it again"
+    description = "The answer could not be written"
+
+
 class CommandFailed(Error):
     """A tool failed; command, exit status and its whole stderr are attributes."""
 
@@ -205,6 +213,8 @@ def of_system(e: OSError) -> Error | None:
     name = f": {e.filename}" if e.filename else ""
     if e.errno in (errno.ENOSPC, errno.EDQUOT):
         return NoSpace(what=f"no room{name}; free some space and try again")
+    if e.errno == errno.EFBIG:
+        return NoSpace(what=f"a file would be too large{name}; raise the limit with 'ulimit -f', then try again")
     if e.errno in (errno.EACCES, errno.EPERM):
         return Denied(what=f"permission denied{name}; run as the store's owner, or mend it with 'chown' or 'chmod'")
     if e.errno == errno.EROFS:

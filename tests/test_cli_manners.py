@@ -72,7 +72,7 @@ def test_a_full_disk_below_the_standard_output_is_called_so(run: CommandLine, or
     oracle.volume()
     start = "import os; os.dup2(os.open('/dev/full', os.O_WRONLY), 1); " + START
     ended = process("volume", "list", start=start, SNAPENGINE_ROOT=str(run.root))
-    assert ended.code == 7 and "the standard output" in ended.stderr
+    assert ended.code == 8 and "the standard output" in ended.stderr
 
 
 def test_a_store_is_not_made_inside_another_one(engine: Engine) -> None:

@@ -85,14 +85,29 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(engine: Engine) -> Non
     assert (ended.returncode, ended.stderr) == (141, "")
 
 
-def test_a_full_disk_under_the_output_is_told(engine: Engine) -> None:
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_a_full_disk_under_the_output_is_told_and_that_the_command_was_done(engine: Engine, output: str) -> None:
+    words = ["volume", "create", "db", "--size", "1M", "--output", output]
     with open("/dev/full", "w") as out:
         ended = subprocess.run(
-            [sys.executable, "-c", START, "volume", "list"], stdout=out, stderr=subprocess.PIPE, text=True,
+            [sys.executable, "-c", START, *words], stdout=out, stderr=subprocess.PIPE, text=True,
             env=environment(SNAPENGINE_ROOT=str(engine.root)),
         )  # fmt: skip
 
-    assert ended.returncode == 7 and ended.stderr.startswith("error: no room")
+    assert ended.returncode == 8
+    assert "the command was done, but its answer can't be written to the standard output: No space" in ended.stderr
+    assert [volume.name for volume in engine.list_volumes()] == ["db"]
+
+
+@pytest.mark.parametrize("words", [["volume", "create", "db", "--size=1M"], ["account", "create", "a"]], ids=" ".join)
+def test_a_limit_on_the_size_of_files_is_told_and_nothing_is_done(engine: Engine, words: list[str]) -> None:
+    script = 'ulimit -f 0; exec "$0" -c "$@"'
+    env = environment(SNAPENGINE_ROOT=str(engine.root))
+
+    ended = subprocess.run(["sh", "-c", script, sys.executable, START, *words], capture_output=True, text=True, env=env)
+
+    assert ended.returncode == 7 and "raise the limit with 'ulimit -f'" in ended.stderr, ended.stderr
+    assert engine.list_volumes() == () and engine.verify() == ()
 
 
 @pytest.mark.parametrize("closed", ["0", "1", "2"])

@@ -17,6 +17,11 @@ EXAMPLES: list[tuple[errors.Error, str]] = [
     (errors.Error(), "internal error"),
     (errors.Invalid(what="a name has 1 to 255 characters"), "a name has 1 to 255 characters"),
     (
+        errors.Unprinted(why="No space left on device"),
+        "the command was done, but its answer can't be written to the standard output: No space left on device; "
+        "don't run it again",
+    ),
+    (
         errors.Ambiguous(kind="volume", name="db", matches="a (db), b (db)"),
         "volume 'db' is ambiguous; it could be a (db), b (db); give a uuid",
     ),

@@ -36,8 +36,7 @@ def guarded(run: Callable[[], None], words: list[str], said: Settings) -> int:
     """Run the command line words; return its exit code after telling what went wrong, if anything."""
     try:
         run()
-        if sys.stdout is not None:
-            sys.stdout.flush()  # here, where a full disk under it can still be told
+        printed(lambda: sys.stdout.flush() if sys.stdout is not None else None)  # a full disk under it can be told here
         return 0
     except click.exceptions.Exit as e:
         return e.exit_code
@@ -47,10 +46,20 @@ def guarded(run: Callable[[], None], words: list[str], said: Settings) -> int:
     except (Exception, KeyboardInterrupt) as e:
         in_json = settings.asked_for_json(words) if isinstance(e, click.UsageError) else said.output == "json"
         fault = _known(e) or _bug(e, said.verbose)
-        if isinstance(e, OSError):
+        if isinstance(e, OSError | errors.Unprinted):
             _close_stdout()
         _tell(e.format_message() if _is_bare(e) and not in_json else _line(fault, in_json))
         return fault.exit
+
+
+def printed(write: Callable[[], None]) -> None:
+    """Let write put an answer out; errors.Unprinted where that fails, unless nobody listens any more."""
+    try:
+        write()
+    except BrokenPipeError:
+        raise
+    except OSError as e:
+        raise errors.Unprinted(why=e.strerror) from e
 
 
 def _is_bare(e: BaseException) -> TypeGuard[click.UsageError]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from snapengine import errors
-from snapengine.cli import forest, settings, text, wire
+from snapengine.cli import failure, forest, settings, text, wire
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,13 +132,7 @@ def line(shown: str) -> None:
 
 def raw(data: bytes) -> None:
     """Print bytes and a line break in one write."""
-    try:
-        click.echo(data)
-    except BrokenPipeError:
-        raise
-    except OSError as e:
-        e.filename = "the standard output"
-        raise
+    failure.printed(lambda: click.echo(data))
 
 
 def is_drawn(lines: int, width: int = 0) -> bool:
