@@ -43,7 +43,7 @@ def import_chain(world: World, a: int, b: int, c: int) -> None:
         shutil.copy(layer, copy)
     limit = world.engine.storage.max_incremental_snapshot_num
     try:
-        with refused(len(layers) - 1 > limit, NoSpace, "depth limit"):
+        with refused({"depth limit": len(layers) - 1 > limit}, NoSpace):
             world.oracle.import_chain(copy / path.name, world.name(), move=bool(b % 2))
     finally:
         shutil.rmtree(copy)

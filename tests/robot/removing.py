@@ -15,9 +15,9 @@ def delete(world: World, a: int, b: int, c: int) -> None:
     snapshot, direction = world.snapshot(a), DIRECTIONS[b % 3]
     held, on = world.oracle.expected, world.on(snapshot)
     is_larger = any(len(held[snapshot.uuid]) > len(held[each]) for each in on)
-    with refused(snapshot.uuid in world.bases(), Conflict, PROTECTED):
-        with refused(direction == "commit" and (len(on) > 1 or is_larger), Conflict, NO_COMMIT):
-            world.oracle.delete(snapshot.uuid, direction=direction)
+    no_commit = direction == "commit" and (len(on) > 1 or is_larger)
+    with refused({PROTECTED: snapshot.uuid in world.bases(), NO_COMMIT: no_commit}):
+        world.oracle.delete(snapshot.uuid, direction=direction)
 
 
 def delete_several(world: World, a: int, b: int, c: int) -> None:
@@ -33,7 +33,7 @@ def delete_several(world: World, a: int, b: int, c: int) -> None:
     if not chosen:
         raise Nothing("no snapshot was chosen")
     protected, direction = world.bases() & {*chosen}, DIRECTIONS[c // 3 % 3]
-    with refused(protected == {*chosen}, Conflict, PROTECTED):
+    with refused({PROTECTED: protected == {*chosen}}):
         try:
             failed = world.oracle.delete_some(*chosen, direction=direction)
         except Conflict as e:
@@ -48,7 +48,7 @@ def delete_several(world: World, a: int, b: int, c: int) -> None:
 def delete_descendants(world: World, a: int, b: int, c: int) -> None:
     """Delete a snapshot with all that stands on it."""
     snapshot = world.snapshot(a)
-    with refused(bool(world.oracle.above(snapshot.uuid) & world.bases()), Conflict, PROTECTED):
+    with refused({PROTECTED: bool(world.oracle.above(snapshot.uuid) & world.bases())}):
         world.oracle.delete(snapshot.uuid, descendants=True)
 
 
@@ -57,10 +57,9 @@ def undo(world: World, a: int, b: int, c: int) -> None:
     volume = world.volume(a)
     latest = next((s for s in world.snapshots(volume) if volume in world.on(s)), None)
     others = latest is not None and world.on(latest) != [volume]
-    with refused(latest is None, Conflict, "stands on no snapshot"):
-        with refused(others, Conflict, "stands on it"):
-            with refused(latest is not None and latest.uuid in world.bases(), Conflict, PROTECTED):
-                world.oracle.undo(volume)
+    is_base = latest is not None and latest.uuid in world.bases()
+    with refused({"stands on no snapshot": latest is None, "stands on it": others, PROTECTED: is_base}):
+        world.oracle.undo(volume)
 
 
 def delete_group(world: World, a: int, b: int, c: int) -> None:
@@ -70,7 +69,7 @@ def delete_group(world: World, a: int, b: int, c: int) -> None:
     left = {ref.volume_snapshot_uuid for ref in refs if not ref.snapshot_deleted}
     protected = left & world.bases()
     in_trash = any(ref.volume_uuid in world.deleted() for ref in refs)
-    with refused(in_trash, Conflict, IN_TRASH), refused(bool(protected) and protected == left, Conflict, PROTECTED):
+    with refused({IN_TRASH: in_trash, PROTECTED: bool(protected) and protected == left}):
         gone = world.oracle.delete_group(group)
         assert gone == [ref.volume_snapshot_uuid not in protected for ref in refs]
         assert any(group == found.uuid for found in world.engine.list_groups()) == bool(protected)
@@ -80,7 +79,7 @@ def ungroup(world: World, a: int, b: int, c: int) -> None:
     """Forget a group."""
     group = world.group(a)
     refs = world.engine.get_group(group).volume_snapshot_refs
-    with refused(any(ref.volume_uuid in world.deleted() for ref in refs), Conflict, IN_TRASH):
+    with refused({IN_TRASH: any(ref.volume_uuid in world.deleted() for ref in refs)}):
         world.engine.ungroup(group)
 
 
@@ -104,7 +103,7 @@ def delete_volume(world: World, a: int, b: int, c: int) -> None:
     volume = world.volume(a)
     protected = world.bases() & {snapshot.uuid for snapshot in world.snapshots(volume)}
     is_attached = world.engine.get_volume(volume).vm_instance_uuid is not None
-    with refused(is_attached, Conflict, "is attached to"), refused(bool(protected), Conflict, "has linked clones"):
+    with refused({"is attached to": is_attached, "has linked clones": bool(protected)}):
         world.oracle.delete_volumes(volume)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from snapengine import arguments
-from snapengine.errors import Conflict
 from tests.oracle import CLUSTER, MIB
 from tests.robot import moving, removing
 from tests.robot.world import Nothing, World, refused
@@ -156,7 +155,7 @@ def revert_group(world: World, a: int, b: int, c: int) -> None:
     (told,) = world.engine.groups_available((group,))
     gone = [ref for ref in world.engine.get_group(group).volume_snapshot_refs if ref.snapshot_deleted]
     assert not (gone and told.available)
-    with refused(not told.available, Conflict, "can't be reverted to"):
+    with refused({"can't be reverted to": not told.available}):
         world.oracle.revert_group(group)
 
 
@@ -169,7 +168,7 @@ def keep(world: World, a: int, b: int, c: int) -> None:
     """Make a trash item a snapshot."""
     item = world.item(a)
     base = world.engine.get_snapshot(item.snapshot_uuid).distance if item.snapshot_uuid else 0
-    with refused(base >= world.limit(item.volume_uuid), Conflict, "at the depth limit"):
+    with refused({"at the depth limit": base >= world.limit(item.volume_uuid)}):
         made = world.oracle.restore_as_snapshot(item.uuid, world.name())
         assert (made.parent_uuid, made.distance) == (item.snapshot_uuid, base + 1)
 

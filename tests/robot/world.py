@@ -1,7 +1,6 @@
 """The robot's world: a store, the oracle who knows what it holds, and everything in it by its place."""
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -159,14 +158,15 @@ def _owner(path: Path) -> str:
 
 
 @contextmanager
-def refused(is_due: bool, kind: type[errors.Error], said: str) -> Iterator[None]:
-    """Require that the block is refused, with an error of this kind that says this, where it is due."""
-    if not is_due:
+def refused(reasons: Mapping[str, bool], kind: type[errors.Error] = errors.Conflict) -> Iterator[None]:
+    """Require that the block is refused, with an error of this kind that tells one of the reasons that hold, if any."""
+    due = [said for said, holds in reasons.items() if holds]
+    if not due:
         yield
         return
     try:
         yield
     except kind as e:
-        assert re.search(said, str(e)), f"refused for another reason: {e}"
-        raise Nothing(f"refused: {said}") from e
-    raise AssertionError(f"not refused, though {said!r}")
+        assert any(said in str(e) for said in due), f"refused for another reason: {e}"
+        raise Nothing(f"refused: {' or '.join(due)}") from e
+    raise AssertionError(f"not refused, though {due}")
