@@ -217,9 +217,10 @@ def _put_back(child: Layer, onto: str) -> None:
 
 
 def _unhidden(run: tuple[Layer, ...], child: Layer) -> Spans:
-    """Return what the layers of run hold and the child does not."""
+    """Return what the layers of run hold and the child does not, up to its end: nobody sees more through it."""
     held = spans.union(*(extents.covered(maps.of(layer)) for layer in run))
-    return spans.minus(held, extents.covered(maps.of(child)))
+    missing = spans.minus(held, extents.covered(maps.of(child)))
+    return spans.intersection(missing, [(0, child.header.size)])
 
 
 def _reads_same(one: tuple[Layer, ...], other: tuple[Layer, ...], where: Spans) -> bool:
