@@ -63,7 +63,9 @@ def delete(
     for directory, own in wanted.items():
         try:
             with hold.volume(opened, directory, "delete snapshots", wait) as work:
-                found |= _delete(work, own, descendants, direction, progress)
+                done, protected = _delete(work, own, descendants, direction, progress)
+                found |= done
+                failed += protected
         except errors.Error as e:
             failed.append(e)
             found |= {uuid: failure(uuid, e) for uuid in own}
@@ -74,11 +76,13 @@ def delete(
 
 def _delete(
     work: Held, wanted: list[str], descendants: bool, direction: Direction, progress: Progress | None
-) -> dict[str, Deleted]:
+) -> tuple[dict[str, Deleted], list[errors.Error]]:
+    """Delete those of wanted that may go; returns the results, and the errors of those that may not."""
     contents = records.contents(work.directory)
     doomed, failed = selected(work.store, contents, wanted, descendants)
     purged = purged_with(contents, doomed) if descendants else set()
-    result = {uuid: Deleted(snapshot_uuid=uuid, success=True) for uuid in wanted} | failed
+    result = {uuid: Deleted(snapshot_uuid=uuid, success=True) for uuid in wanted}
+    result |= {uuid: failure(uuid, e) for uuid, e in failed.items()}
     try:
         todo = removal.steps(steps.family(contents), doomed, purged)
         for number, step in enumerate(todo):
@@ -89,7 +93,7 @@ def _delete(
         if not left or len(left) == len(wanted):
             raise
         result |= {uuid: failure(uuid, e) for uuid in left}
-    return result
+    return result, [*failed.values()]
 
 
 def _part(progress: Progress | None, number: int, count: int) -> Progress | None:
@@ -99,12 +103,8 @@ def _part(progress: Progress | None, number: int, count: int) -> Progress | None
 
 def selected(
     opened: Store, contents: Contents, wanted: list[str], descendants: bool
-) -> tuple[set[str], dict[str, Deleted]]:
-    """
-    Return the snapshots that will go, and the results of those that may not: linked clones stand on them.
-
-    Raises Conflict where that leaves none.
-    """
+) -> tuple[set[str], dict[str, errors.Error]]:
+    """Return the snapshots that will go, and why those of wanted stay that may not: linked clones stand on them."""
     protected: dict[str, list[VolumeRecord]] = {}
     for clone in clones.of(opened.root, contents.volume.uuid):
         _, base = layout.base_of(clone.base or "") or ("", "")
@@ -119,9 +119,7 @@ def selected(
             failed[uuid] = errors.Conflict(what=what)
         else:
             found |= own
-    if failed and set(failed) == set(wanted):
-        raise failed[wanted[0]]
-    return found, {uuid: failure(uuid, e) for uuid, e in failed.items()}
+    return found, failed
 
 
 def _above(contents: Contents, uuid: str) -> Iterator[str]:

@@ -9,6 +9,7 @@ from snapengine import (
     deleted,
     discard,
     duplicate,
+    errors,
     extents,
     group,
     hold,
@@ -148,13 +149,17 @@ def deletion(
     wanted: dict[Path, list[str]] = {}
     for uuid in dict.fromkeys(snapshots):
         wanted.setdefault(store.find_snapshot(opened.root, uuid), []).append(uuid)
-    found = []
+    found: list[tuple[Step, int]] = []
+    failed: list[errors.Error] = []
     for directory, own in wanted.items():
         with lock.shared(directory.parent, "preview a delete", wait):
             contents = records.contents(directory)
-            doomed, _ = delete.selected(opened, contents, own, descendants)
+            doomed, protected = delete.selected(opened, contents, own, descendants)
+            failed += protected.values()
             purged = delete.purged_with(contents, doomed) if descendants else set()
             found += _removed(opened, contents, doomed, purged, direction)
+    if failed and not found:
+        raise failed[0]
     return _whole(found)
 
 

@@ -14,14 +14,14 @@ from snapengine import units
 
 _FICLONE = 0x40049409
 _NOT_HERE = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS)
-_PIECE = 64 * units.KIB
+_PIECE = 4 * units.KIB
 
 
 def is_possible(directory: Path) -> bool:
     """
     Tell whether files in directory can share extents, and stay apart when one of them is written to.
 
-    Makes two files without a name there, 256 KiB together, for the test.
+    Makes two files without a name there, 12 KiB together, for the test.
     """
     old, new = os.urandom(2 * _PIECE), os.urandom(_PIECE)
     with tempfile.TemporaryFile(dir=directory) as source, tempfile.TemporaryFile(dir=directory) as target:

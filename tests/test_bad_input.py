@@ -721,7 +721,6 @@ CHANGING = fixed(
     ("purge", lambda s: s.engine.purge_trash(s.engine.list_trash())),
     ("depth", lambda s: s.engine.set_depth_limit(5)),
     ("account", lambda s: s.engine.create_account("x")),
-    ("init", lambda s: Engine.init(s.root.parent / "new")),
 )
 
 
@@ -731,6 +730,13 @@ CHANGING = fixed(
 def test_who_may_only_read_is_denied_every_change_and_told_how_to_mend_it(shown: Prepared, verb: Verb) -> None:
     with refused(shown, errors.Denied, f"permission denied: {shown.root}/.*; run as the store's owner, or mend it"):
         privileged.as_nobody(lambda: verb(shown))
+
+
+@privileged.needs_root
+@pytest.mark.root
+def test_who_may_not_write_to_a_directory_can_make_no_store_there_and_is_told(shown: Prepared, tmp_path: Path) -> None:
+    with pytest.raises(errors.Denied, match="permission denied: .*/new"):
+        privileged.as_nobody(lambda: Engine.init(tmp_path / "new"))
 
 
 @privileged.needs_root

@@ -275,7 +275,7 @@ def test_a_root_that_belongs_to_another_user_is_8_and_says_what_mends_it(tmp_pat
 def test_a_bug_is_1_and_its_traceback_is_in_a_file(
     run: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(Engine, "list_volumes", lambda self: 1 // 0)
+    monkeypatch.setattr(Engine, "list_volumes", lambda self, **chosen: 1 // 0)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
     line = run.error(1, "volume", "list")
@@ -286,7 +286,7 @@ def test_a_bug_is_1_and_its_traceback_is_in_a_file(
 
 
 def test_a_bug_shows_its_traceback_with_v(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Engine, "list_volumes", lambda self: 1 // 0)
+    monkeypatch.setattr(Engine, "list_volumes", lambda self, **chosen: 1 // 0)
 
     ended = run("-v", "volume", "list")
 
@@ -295,7 +295,7 @@ def test_a_bug_shows_its_traceback_with_v(run: CommandLine, monkeypatch: pytest.
 
 
 def test_a_bug_is_told_even_where_no_file_can_be_written(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Engine, "list_volumes", lambda self: 1 // 0)
+    monkeypatch.setattr(Engine, "list_volumes", lambda self, **chosen: 1 // 0)
     monkeypatch.setattr("tempfile.tempdir", "/nowhere")
 
     assert "with -v" in run.error(1, "volume", "list")
@@ -309,7 +309,7 @@ def test_every_kind_of_error_ends_in_its_exit_code_and_its_contract_code(
         error.__dict__.update(volume="v", path="p", why="w", command="c", status=1, stderr="e")
         error.__dict__.update(account="a", used=2, wanted=1, quota=2)
 
-        def fail(self: Engine, error: errors.Error = error) -> None:
+        def fail(self: Engine, error: errors.Error = error, **chosen: object) -> None:
             raise error
 
         monkeypatch.setattr(Engine, "list_volumes", fail)
