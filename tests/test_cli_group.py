@@ -170,7 +170,9 @@ def test_a_damaged_record_is_told_and_hides_no_other_group(run: CommandLine, ora
     path = Path(oracle.engine.root, "groups", f"{group}.json")
     path.write_text(json.dumps({"uuid": group}))
 
-    assert [found["uuid"] for found in run.json("group", "list")["inventories"]] == [other]
+    listed = run("group", "list", "--output", "json")
+    assert (listed.code, "left out" in listed.stderr) == (6, True)
+    assert [found["uuid"] for found in json.loads(listed.stdout)["inventories"]] == [other]
     assert "is damaged" in run.error(6, "group", "show", group)
     assert "was not found, but not all could be read" in run.error(6, "group", "show", "before")
     assert run.json("group", "show", "second")["uuid"] == other
