@@ -85,7 +85,8 @@ def test_the_question_says_what_becomes_of_a_damaged_image(oracle: Oracle) -> No
     path = oracle.engine.volume_path(volume)
     command = CommandLine(oracle.engine.root)
     zero(path)
-    assert command.text("snapshot", "revert", "base", "--dry-run").startswith(f"keep {path.name}\nrevert {path.name} onto ")
+    planned = command.text("snapshot", "revert", "base", "--dry-run")
+    assert planned.startswith(f"keep {path.name}\nrevert {path.name} onto ")
     code, shown = terminal(oracle.engine.root, "snapshot", "revert", "base", keys="n\n")
     assert code == 2 and "its present image is damaged and is kept beside it" in shown.replace("\n", "")
     assert command("snapshot", "revert", "base", "--yes").code == 0
