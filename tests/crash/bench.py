@@ -13,7 +13,7 @@ from tests.crash.cases import STORES, VERBS, Case
 from tests.crash.judge import Failure, Outcome, Prepared
 from tests.crash.strace import NAMES, Call, Kill
 
-KILLS, FAILURES = 3, 3  # points of a sample, for each verb; a kill at each call that changes a name comes on top
+NAMED, KILLS, FAILURES = 5, 2, 2  # points of a sample, for each verb: at calls that change a name, at others, failures
 ERRORS = ("ENOSPC", "EIO")
 
 Point = TypeVar("Point", Kill, Failure)
@@ -52,7 +52,7 @@ class Bench:
         return self._pool.submit(judge.crashed, prepared.case, at, name).result()
 
     def kill(self, prepared: Prepared) -> None:
-        """Kill a verb everywhere, or at a sample of its calls that has each change of a name."""
+        """Kill a verb everywhere, or at a sample of its calls, most of them changes of names."""
         self._cut(judge.kill, prepared.case, self._kills(prepared.calls))
 
     def kill_broken(self, prepared: Prepared, at: Kill, sabotage: str) -> Outcome:
@@ -85,8 +85,9 @@ class Bench:
             return [*(Kill(call.point, True) for call in calls), *(Kill(point, False) for point in tools)]
         named = [call.point for call in calls if call.point.name in NAMES]
         others = [call.point for call in calls if call.point.name not in NAMES]
-        spread = random.Random(str(others)).sample(others, min(KILLS, len(others)))
-        return [Kill(point, n % 2 == 0) for n, point in enumerate(named + spread)]
+        chance = random.Random(str(named + others))
+        chosen = [*chance.sample(named, min(NAMED, len(named))), *chance.sample(others, min(KILLS, len(others)))]
+        return [Kill(point, n % 2 == 0) for n, point in enumerate(chosen)]
 
     def _failures(self, calls: tuple[Call, ...]) -> list[Failure]:
         distinct = list({(call.point.name, call.path, call.number): call for call in calls}.values())
