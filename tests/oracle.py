@@ -143,7 +143,7 @@ class Oracle:
     def revert_group(self, group: str) -> None:
         """Revert to a group."""
         refs = self.engine.get_group(group).volume_snapshot_refs
-        held = {ref.volume_uuid: self.expected[ref.volume_uuid] for ref in refs}
+        held = {u: self.expected[u] for u in (ref.volume_uuid for ref in refs) if u in self.expected}
         before = {item.uuid for item in self.engine.list_trash()}
         self.engine.revert_group(group)
         for item in self.engine.list_trash():
@@ -211,6 +211,12 @@ class Oracle:
         self.engine.undo_snapshot(volume)
         (gone,) = before - {snapshot.uuid for snapshot in self.engine.list_snapshots(volume)}
         del self.expected[gone]
+
+    def bases(self) -> set[str]:
+        """Return the snapshots that linked clones stand on, deleted ones too, as the records of their images say."""
+        found = (check.Directory(path) for path in check.directories(self.engine.root))
+        names = (name for directory in found for name in directory.backings.values())
+        return {Path(name).stem for name in names if name and "/" in name}
 
     def above(self, snapshot: str) -> set[str]:
         """Return a snapshot, and the snapshots and trash items that stand on it, directly or not."""

@@ -8,16 +8,19 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from snapengine import errors
+from snapengine.cost import Direction
 from snapengine.engine import Engine
 from tests import check
 from tests.oracle import MIB, Oracle
 
 SIZE = MIB
+VOLUMES = 4
 picks = st.integers(min_value=0, max_value=2**16)
 
 
 class Walk(RuleBasedStateMachine):
-    """Two volumes, root and data, whose every snapshot and trash item must hold what the model says."""
+    """Two volumes, root and data, and clones of them: each snapshot and trash item must hold what the model says."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,6 +70,8 @@ class Walk(RuleBasedStateMachine):
     @rule(pick=picks)
     def delete_and_recover(self, pick: int) -> None:
         volume = self._volume(pick)
+        if self.engine.linked_clones(volume):
+            return
         self.oracle.delete_volumes(volume)
         check.full(self.engine, self.oracle.expected, depth=self.deepest)
         self.oracle.recover_volume(volume)
@@ -74,6 +79,57 @@ class Walk(RuleBasedStateMachine):
     @rule(pick=picks)
     def create(self, pick: int) -> None:
         self.oracle.create(self._volume(pick), self._name())
+
+    @precondition(lambda self: self.engine.list_snapshots())
+    @rule(pick=picks, direction=st.sampled_from(["auto", "pull", "commit"]))
+    def delete(self, pick: int, direction: Direction) -> None:
+        self._delete({self._snapshot(pick)}, direction)
+
+    @precondition(lambda self: self.engine.list_snapshots())
+    @rule(pick=picks, bits=picks, direction=st.sampled_from(["auto", "pull", "commit"]))
+    def delete_several(self, pick: int, bits: int, direction: Direction) -> None:
+        listed = self.engine.list_snapshots(self.engine.get_snapshot(self._snapshot(pick)).volume_uuid)
+        self._delete({snapshot.uuid for place, snapshot in enumerate(listed) if bits >> place & 1}, direction)
+
+    def _delete(self, chosen: set[str], direction: Direction) -> None:
+        """Delete snapshots but those that linked clones stand on; a commit may be refused, then all stays."""
+        chosen -= self.oracle.bases()
+        if not chosen:
+            return
+        try:
+            failed = self.oracle.delete_some(*chosen, direction=direction)
+        except errors.Conflict as e:
+            failed = {"all": str(e)}
+        assert not failed or direction == "commit"
+        assert all("can't be committed" in why for why in failed.values())
+
+    @precondition(lambda self: self.engine.list_snapshots())
+    @rule(pick=picks)
+    def delete_descendants(self, pick: int) -> None:
+        snapshot = self._snapshot(pick)
+        if not self.oracle.above(snapshot) & self.oracle.bases():
+            self.oracle.delete(snapshot, descendants=True)
+
+    @rule(pick=picks)
+    def undo(self, pick: int) -> None:
+        try:
+            self.oracle.undo(self._volume(pick))
+        except errors.Conflict as e:
+            assert any(why in str(e) for why in ("stands on no snapshot", "stands on it", "base of linked clones"))
+
+    @precondition(lambda self: self.engine.list_snapshots())
+    @rule(pick=picks)
+    def shrink(self, pick: int) -> None:
+        self.oracle.shrink(self._snapshot(pick))
+
+    @rule(pick=picks)
+    def flatten(self, pick: int) -> None:
+        self.oracle.flatten(self._volume(pick))
+
+    @precondition(lambda self: self.engine.list_snapshots() and len(self.volumes) < VOLUMES)
+    @rule(pick=picks, linked=st.booleans())
+    def clone(self, pick: int, linked: bool) -> None:
+        self.volumes.append(self.oracle.clone(self._snapshot(pick), self._name(), linked=linked))
 
     @precondition(lambda self: self.engine.list_snapshots())
     @rule(pick=picks)
@@ -113,12 +169,17 @@ class Walk(RuleBasedStateMachine):
     @precondition(lambda self: self.engine.list_groups())
     @rule(pick=picks)
     def revert_group(self, pick: int) -> None:
-        self.oracle.revert_group(self._group(pick))
+        group = self._group(pick)
+        if self.engine.groups_available((group,))[0].available:
+            self.oracle.revert_group(group)
 
     @precondition(lambda self: self.engine.list_groups())
     @rule(pick=picks)
     def delete_group(self, pick: int) -> None:
-        self.oracle.delete_group(self._group(pick))
+        group = self._group(pick)
+        refs = self.engine.get_group(group).volume_snapshot_refs
+        if not self.oracle.bases() & {ref.volume_snapshot_uuid for ref in refs}:
+            self.oracle.delete_group(group)
 
     @precondition(lambda self: self.engine.list_groups())
     @rule(pick=picks)

@@ -91,10 +91,8 @@ class World:
         return at(self.groups, pick)
 
     def bases(self) -> set[str]:
-        """Return the snapshots that linked clones stand on, as the headers of their images say."""
-        found = (check.Directory(path) for path in check.directories(self.engine.root))
-        names = (name for directory in found for name in directory.backings.values())
-        return {Path(name).stem for name in names if name and "/" in name}
+        """Return the snapshots that linked clones stand on."""
+        return self.oracle.bases()
 
     def on(self, snapshot: Snapshot) -> list[str]:
         """Return all that stands on a snapshot within its volume: snapshots, trash items, the volume itself."""
