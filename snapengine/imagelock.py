@@ -54,6 +54,12 @@ def seen(path: Path, volume: str) -> Iterator[int]:
         os.close(fd)
 
 
+def require_unused(path: Path, volume: str) -> None:
+    """Raise InUse where some QEMU has the image at path open now."""
+    with seen(path, volume):
+        pass
+
+
 def _set(fd: int, kind: int) -> None:
     fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack(_FLOCK, kind, os.SEEK_SET, _NO_WRITERS, 1, 0))
 

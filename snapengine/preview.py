@@ -1,7 +1,10 @@
 """What a verb that throws something away would do, step by step and in bytes. Changes nothing."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+
+import msgspec
 
 from snapengine import (
     chain,
@@ -13,6 +16,7 @@ from snapengine import (
     extents,
     group,
     hold,
+    imagelock,
     layout,
     lock,
     maps,
@@ -29,6 +33,7 @@ from snapengine import (
     undo,
 )
 from snapengine.cost import Direction
+from snapengine.delete import Deleted
 from snapengine.hold import Held
 from snapengine.inventory import Struct, TrashItem
 from snapengine.records import Contents
@@ -46,11 +51,12 @@ class Step(Struct, frozen=True, kw_only=True):
 
 
 class Preview(Struct, frozen=True, kw_only=True):
-    """All steps; bytes is what they move, frees what the file system gets back, at most."""
+    """All steps; bytes is what they move, frees what the file system gets back, at most; stays what may not go."""
 
     plan: tuple[Step, ...]
     bytes: int
     frees: int
+    stays: tuple[Deleted, ...] = ()
 
 
 def revert(opened: Store, uuid: str, wait: float, *, rescuing: bool = True) -> Preview:
@@ -122,11 +128,14 @@ def _purged(opened: Store, item: TrashItem) -> Path:
 
 
 def discarding(opened: Store, volumes: tuple[str, ...], wait: float) -> Preview:
-    """Return what a delete of these volumes would do; raises what that would raise, but for VMs in the way."""
+    """Return what a delete of these volumes would do; raises what that would raise."""
     found = []
     for directory in [store.find_volume(opened.root, volume) for volume in dict.fromkeys(volumes)]:
         with lock.shared(directory.parent, "preview a delete", wait):
-            discard.require_deletable(opened, records.read_volume(directory))
+            record = records.read_volume(directory)
+            discard.require_deletable(opened, record)
+            with suppress(errors.Refused, FileNotFoundError):
+                imagelock.require_unused(directory / layout.active_name(record), record.uuid)
         found.append(Step(verb="trash", image=str(directory.parent), bytes=0))
     return Preview(plan=tuple(found), bytes=0, frees=0)
 
@@ -150,17 +159,18 @@ def deletion(
     for uuid in dict.fromkeys(snapshots):
         wanted.setdefault(store.find_snapshot(opened.root, uuid), []).append(uuid)
     found: list[tuple[Step, int]] = []
-    failed: list[errors.Error] = []
+    failed: dict[str, errors.Error] = {}
     for directory, own in wanted.items():
         with lock.shared(directory.parent, "preview a delete", wait):
             contents = records.contents(directory)
             doomed, protected = delete.selected(opened, contents, own, descendants)
-            failed += protected.values()
+            failed |= protected
             purged = delete.purged_with(contents, doomed) if descendants else set()
             found += _removed(opened, contents, doomed, purged, direction)
     if failed and not found:
-        raise failed[0]
-    return _whole(found)
+        raise next(iter(failed.values()))
+    stays = tuple(delete.failure(uuid, e) for uuid, e in failed.items())
+    return msgspec.structs.replace(_whole(found), stays=stays)
 
 
 def group_deletion(opened: Store, uuid: str, direction: Direction, wait: float) -> Preview:

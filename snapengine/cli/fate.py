@@ -1,8 +1,13 @@
 """snapengine volume resize, delete, recover, expunge: what becomes of a whole volume."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from snapengine.cli import complete, options, session, settings, show, text
+
+if TYPE_CHECKING:
+    import snapengine
 
 _deleted = click.argument(
     "volume",
@@ -50,10 +55,17 @@ def delete(volumes: tuple[str, ...], yes: bool, dry_run: bool) -> None:
     if dry_run:
         show.plan(preview)
         return
-    names = ", ".join(f"'{engine.get_volume(uuid).name}'" for uuid in dict.fromkeys(found))
-    session.confirm(f"{names} will be deleted, with all snapshots; 'snapengine volume recover' brings back", yes)
+    told = ", ".join(_told(engine, uuid) for uuid in dict.fromkeys(found))
+    session.confirm(f"to be deleted: {told}; 'snapengine volume recover' brings a deleted volume back", yes)
     engine.delete_volumes(found)
     show.nothing()
+
+
+def _told(engine: "snapengine.Engine", uuid: str) -> str:
+    """Return a volume with what is at stake: its snapshots, and what its images take."""
+    volume, snapshots = engine.get_volume(uuid), engine.list_snapshots(uuid)
+    size = text.value("size", volume.actual_size + sum(snapshot.size for snapshot in snapshots))
+    return f"volume '{volume.name}' with {len(snapshots)} snapshot{'s'[: len(snapshots) != 1]}, {size}"
 
 
 @click.command(cls=settings.Verb)

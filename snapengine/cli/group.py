@@ -145,7 +145,7 @@ def delete(group: str, direction: str, yes: bool, dry_run: bool) -> None:
     if dry_run:
         show.plan(preview)
         return
-    session.confirm(removing.question(preview), yes)
+    session.confirm(removing.question(engine, preview), yes)
     with progress.shown("merging", lambda: preview.bytes) as report:
         done = engine.delete_group(found, direction=way, progress=report)
     show.results(done)

@@ -1,5 +1,6 @@
 """snapengine snapshot delete and undo: what takes snapshots away and leaves all else as it is."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import click
@@ -7,9 +8,11 @@ import click
 from snapengine.cli import complete, options, progress, session, settings, show, text
 
 if TYPE_CHECKING:
+    import snapengine
     from snapengine.cost import Direction
     from snapengine.preview import Preview
 
+_NAMED = 5  # snapshots in a question; of more the rest is counted
 _FINAL = "; a commit is among the ways, which can't be stopped once it has begun"
 
 
@@ -39,23 +42,31 @@ def delete(snapshots: tuple[str, ...], with_descendants: bool, direction: str, y
     found = tuple(engine.find_snapshot(snapshot) for snapshot in snapshots)
     way = cast("Direction", direction)
     preview = engine.preview_delete(found, descendants=with_descendants, direction=way)
+    show.failures(preview.stays)
     if dry_run:
         show.plan(preview)
         return
-    session.confirm(question(preview), yes)
+    session.confirm(question(engine, preview), yes)
     with progress.shown("merging", lambda: preview.bytes) as report:
         done = engine.delete_snapshots(found, descendants=with_descendants, direction=way, progress=report)
     show.results(done)
 
 
-def question(preview: "Preview") -> str:
-    """Return what will go and move, as a question says it."""
+def question(engine: "snapengine.Engine", preview: "Preview") -> str:
+    """Return what will go and move, as a question says it, the first snapshots by their names."""
     gone = sum(step.verb == "delete" for step in preview.plan)
     purged = sum(step.verb == "purge" for step in preview.plan)
     what = f"{gone} snapshot{'s'[: gone != 1]}" + (f" and {purged} trash item{'s'[: purged != 1]}" if purged else "")
     moved, freed = text.value("bytes", preview.bytes), text.value("frees", preview.frees)
     final = _FINAL if any(step.verb == "commit" for step in preview.plan) else ""
-    return f"{what} will be gone for good, {moved} move, up to {freed} are freed{final}"
+    return f"{what} will be gone for good, {moved} move, up to {freed} are freed{final}: {_names(engine, preview)}"
+
+
+def _names(engine: "snapengine.Engine", preview: "Preview") -> str:
+    """Return the snapshots that a delete would remove, as VOLUME/SNAPSHOT; only the first of many."""
+    gone = [engine.get_snapshot(Path(step.image).stem) for step in preview.plan if step.verb == "delete"]
+    names = [f"'{engine.get_volume(each.volume_uuid).name}/{each.name}'" for each in gone[:_NAMED]]
+    return ", ".join(names) + (f" and {len(gone) - _NAMED} more" if len(gone) > _NAMED else "")
 
 
 @click.command(cls=settings.Verb)
@@ -76,7 +87,7 @@ def undo(volume: str, yes: bool, dry_run: bool) -> None:
     if dry_run:
         show.plan(preview)
         return
-    session.confirm(question(preview), yes)
+    session.confirm(question(engine, preview), yes)
     with progress.shown("merging", lambda: preview.bytes) as report:
         engine.undo_snapshot(found, progress=report)
     show.one(engine.get_volume(found))

@@ -88,11 +88,18 @@ def results(found: "Sequence[Deleted]") -> None:
     """Print what became of each of several objects, in text only what went wrong, on stderr; exits where one failed."""
     if in_json():
         raw(wire.document({"results": found}))
-    failed = [(result.snapshot_uuid, result.error) for result in found if result.error is not None]
-    for uuid, error in () if in_json() else failed:
-        click.echo(text.plain(f"error: {uuid} stays: {error.details}"), err=True)
+    failed = any(result.error is not None for result in found)
+    if not in_json():
+        failures(found)
     if failed:
         raise click.exceptions.Exit(errors.Conflict.exit_code)
+
+
+def failures(found: "Sequence[Deleted]") -> None:
+    """Tell people on stderr which of several objects stay, and why."""
+    for result in found:
+        if result.error is not None:
+            click.echo(text.plain(f"error: it stays: {result.error.details}"), err=True)
 
 
 def path(key: str, found: "Path") -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _SIZES = {
     "size", "actual_size", "virtual_size", "chain_size", "allocated", "free", "used", "trash", "bytes", "frees",
-    "freed_if_deleted",
+    "freed_if_deleted", "old_size", "delta_size",
 }  # fmt: skip
 _DATES = {"create_date", "last_op_date", "started"}
 _SHORT = {"volume_uuid", "snapshot_uuid", "group_uuid", "vm_instance_uuid"}
