@@ -594,10 +594,7 @@ def test_what_the_inspector_accepts_qemu_opens_and_reads_alike(
     start = time.process_time()
     try:
         with opened(path) as fd:
-            expected = Expected(
-                any_backing=True, allow_version_2=True, backing_format=qcow2.read_header(fd).backing_format or "qcow2"
-            )
-            header = inspector.inspect(fd, path, expected)
+            header = inspector.inspect(fd, path, Expected(any_backing=True, allow_version_2=True))
     except errors.Refused:
         assert time.process_time() - start < 1
         return
