@@ -12,6 +12,7 @@ from snapengine import (
     clones,
     cost,
     durable,
+    errors,
     hold,
     imagelock,
     inventory,
@@ -63,6 +64,8 @@ def take(work: Held, step: Step, direction: Direction, progress: Progress | None
         choice = chosen(work.store, work.directory, before, step, direction)
         way = choice.cost.way if choice.cost else None
         written = step.run[-1:] if way == "commit" else ()  # by qemu-img under QEMU's own lock
+        with ExitStack() as looked:
+            _held(work, before, written, looked)  # nobody may read it either, whom that lock would not keep out
         _require_single(work, before, written if way in ("clone", "commit") else moving)
         _held(work, before, [uuid for uuid in (*step.run, *step.drop) if uuid not in written], stack)
         bitmaps = merge.bitmaps(choice.join) if choice.join else ()
@@ -119,7 +122,21 @@ def chosen(opened: Store, directory: Path, family: Family, step: Step, direction
     others = [u for u, parent in parents.items() if parent in step.run and u not in (step.child, *going)]
     fitting = all(layer.header.size <= join.child.header.size for layer in join.run)
     way = cost.choose(found, direction, reflinks=opened.record.reflinks, sole=not others, fitting=fitting)
+    _require_joinable(join, way)
     return Choice(step, join, way)
+
+
+def _require_joinable(join: Join, way: Cost) -> None:
+    """Raise Conflict for layers that can't be joined: a short one hides by its end what its extents do not tell."""
+    layers = (join.child, *join.run, *join.below)
+    for number, layer in enumerate(join.run, 1):
+        size = layer.header.size
+        if size < join.child.header.size and any(under.header.size > size for under in layers[number + 1 :]):
+            what = f"{layer.path} is smaller than what lies under it, and hides its end; flatten the volume instead"
+            raise errors.Conflict(what=what)
+    sizes = {layer.header.size for layer in (join.child, *join.run)}
+    if way.way == "commit" and len(join.run) > 1 and len(sizes) > 1 and merge.bitmaps(join):
+        raise errors.Conflict(what="layers of several sizes carry a dirty bitmap; delete the snapshots one by one")
 
 
 def _run(work: Held, made: Plan, choice: Choice, images: dict[str, Image], progress: Progress | None) -> None:
