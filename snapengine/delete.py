@@ -55,12 +55,9 @@ def delete(
     Conflict for a protected one or a direction that can't be, InUse while a VM has a volume or a linked clone of it,
     Locked, Corrupt, NoSpace.
     """
-    wanted: dict[Path, list[str]] = {}
-    for uuid in dict.fromkeys(snapshots):
-        wanted.setdefault(store.find_snapshot(opened.root, uuid), []).append(uuid)
     found: dict[str, Deleted] = {}
     failed: list[errors.Error] = []
-    for directory, own in wanted.items():
+    for directory, own in by_volume(opened, snapshots).items():
         try:
             with hold.volume(opened, directory, "delete snapshots", wait) as work:
                 done, protected = _delete(work, own, descendants, direction, progress)
@@ -72,6 +69,14 @@ def delete(
     if failed and not any(result.success for result in found.values()):
         raise failed[0]
     return tuple(found[uuid] for uuid in dict.fromkeys(snapshots))
+
+
+def by_volume(opened: Store, snapshots: tuple[str, ...]) -> dict[Path, list[str]]:
+    """Return snapshots, each once, by the directories of their volumes; NotFound for an unknown one."""
+    found: dict[Path, list[str]] = {}
+    for uuid in dict.fromkeys(snapshots):
+        found.setdefault(store.find_snapshot(opened.root, uuid), []).append(uuid)
+    return found
 
 
 def _delete(

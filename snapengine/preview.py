@@ -155,12 +155,9 @@ def deletion(
 
     bytes are the guest's data that move; the rest is as for revert.
     """
-    wanted: dict[Path, list[str]] = {}
-    for uuid in dict.fromkeys(snapshots):
-        wanted.setdefault(store.find_snapshot(opened.root, uuid), []).append(uuid)
     found: list[tuple[Step, int]] = []
     failed: dict[str, errors.Error] = {}
-    for directory, own in wanted.items():
+    for directory, own in delete.by_volume(opened, snapshots).items():
         with lock.shared(directory.parent, "preview a delete", wait):
             contents = records.contents(directory)
             doomed, protected = delete.selected(opened, contents, own, descendants)

@@ -64,8 +64,9 @@ def question(engine: "snapengine.Engine", preview: "Preview") -> str:
 
 def _names(engine: "snapengine.Engine", preview: "Preview") -> str:
     """Return the snapshots that a delete would remove, as VOLUME/SNAPSHOT; only the first of many."""
-    gone = [engine.get_snapshot(Path(step.image).stem) for step in preview.plan if step.verb == "delete"]
-    names = [f"'{engine.get_volume(each.volume_uuid).name}/{each.name}'" for each in gone[:_NAMED]]
+    gone = [Path(step.image).stem for step in preview.plan if step.verb == "delete"]
+    told = [engine.get_snapshot(uuid) for uuid in gone[:_NAMED]]
+    names = [f"'{engine.get_volume(each.volume_uuid).name}/{each.name}'" for each in told]
     return ", ".join(names) + (f" and {len(gone) - _NAMED} more" if len(gone) > _NAMED else "")
 
 
