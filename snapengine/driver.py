@@ -108,9 +108,9 @@ def tables_of(size: int) -> int:
     return _decode(command.run("qemu-img", "measure", *args), _Measure).full - size
 
 
-def required(source: Sequence[Path], fmt: Format, target: Literal["qcow2", "raw"] = "qcow2") -> int:
-    """Return the bytes that a copy of the chain source (top image first) in format target will take at most."""
-    args = ("--output", "json", "-O", target, chain(source, fmt))
+def required(source: Sequence[Path], fmt: Format) -> int:
+    """Return the bytes that a qcow2 copy of the chain source (top image first) will take at most."""
+    args = ("--output", "json", "-O", "qcow2", chain(source, fmt))
     done = command.run("qemu-img", "measure", *args, timeout=None, memory=DATA_MEMORY)
     return _decode(done, _Measure).required
 

@@ -151,8 +151,7 @@ def _to_file(
 ) -> int:
     share = not wanted.compress and opened.record.reflinks and _same_file_system(opened.root, target.parent)
     fmt = _format(None, wanted)
-    required = driver.tables_of(layers[0].header.size) if share else driver.required(_paths(layers), "qcow2", fmt)
-    durable.require_room(target.parent, required)
+    durable.require_room(target.parent, _required(layers, fmt, share))
     with _beside(target) as (fd, new):
         conversion.export(
             _paths(layers), Path(f"/dev/fd/{fd}"), fmt, compress=wanted.compress, share=share, progress=progress
@@ -163,6 +162,15 @@ def _to_file(
         size = os.fstat(fd).st_size
         _give_name(new, target, wanted)
     return size
+
+
+def _required(layers: tuple[chain.Layer, ...], fmt: Format, share: bool) -> int:
+    """Return the bytes that the file will take at most; a raw one has holes, and no tables."""
+    tables = driver.tables_of(layers[0].header.size)
+    if share:
+        return tables
+    whole = driver.required(_paths(layers), "qcow2")
+    return max(whole - tables, 0) if fmt == "raw" else whole
 
 
 def _same_file_system(one: Path, other: Path) -> bool:

@@ -349,3 +349,14 @@ def test_a_reader_that_goes_away_ends_the_stream(site: Site) -> None:
         running.stdout.close()
         assert (running.wait(60), running.stderr.read()) == (141, b"")
     site.oracle.check()
+
+
+def test_a_raw_export_needs_room_for_what_the_chain_holds_only(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(durable, "require_room", lambda directory, size: asked.append(size))
+
+    site.export(format="raw")
+
+    assert os.stat(site.file).st_blocks * 512 <= asked[0] < SIZE
