@@ -149,7 +149,8 @@ class OverQuota(NoSpace):
     """An account would have more snapshots than it may."""
 
     msg = (
-        "account {self.account} has {self.used} snapshots and may have {self.quota}, {self.wanted} more are too many; "
+        "the snapshot quota of account {self.account} is {self.quota}; with {self.used} there, "
+        "{self.wanted} more would be too many; "
         "delete some, or raise it with 'snapengine account quota {self.account} N'"
     )
     code = "ID.1003"

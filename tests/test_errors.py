@@ -52,7 +52,7 @@ EXAMPLES: list[tuple[errors.Error, str]] = [
     (errors.NoSpace(what="no room: make some"), "no room: make some"),
     (
         errors.OverQuota(account="web", used=200, wanted=1, quota=200),
-        "account web has 200 snapshots and may have 200, 1 more are too many; "
+        "the snapshot quota of account web is 200; with 200 there, 1 more would be too many; "
         "delete some, or raise it with 'snapengine account quota web N'",
     ),
     (errors.Denied(what="permission denied: run as root"), "permission denied: run as root"),
