@@ -45,7 +45,7 @@ def test_revert_goes_ahead_after_a_yes(engine: Engine, db: str, keys: str) -> No
 def test_anything_but_a_yes_changes_nothing(engine: Engine, db: str, keys: str) -> None:
     code, shown = terminal(engine.root, "snapshot", "revert", "s", keys=keys)
 
-    assert code == 2 and "error: not confirmed" in shown and engine.list_trash() == ()
+    assert code == 2 and "\nerror: not confirmed" in shown and engine.list_trash() == ()
 
 
 def test_ctrl_c_at_a_question_is_130(engine: Engine, db: str) -> None:

@@ -83,3 +83,11 @@ def test_a_tree_s_stems_show_which_run_begins_where() -> None:
         "    `-- g",
         "        h",
     ]
+
+
+def test_what_a_shrink_gave_back_is_told_in_units() -> None:
+    assert (text.value("old_size", 2**20), text.value("delta_size", 2**19)) == ("1 MiB", "512 KiB")
+
+
+def test_the_kind_of_a_snapshot_and_that_of_its_volume_have_labels_of_their_own() -> None:
+    assert (text.label("type"), text.label("volume_type")) == ("type", "volume type")

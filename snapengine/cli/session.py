@@ -92,7 +92,10 @@ def _answer(question: str) -> str:
     assert sys.stdin is not None
     try:
         click.echo(question, err=True, nl=False)
-        return sys.stdin.readline()
+        typed = sys.stdin.readline()
+        if not typed.endswith("\n"):  # Ctrl-D leaves the cursor where it is
+            click.echo("", err=True)
+        return typed
     except KeyboardInterrupt as e:
         click.echo("", err=True)
         raise (e if isinstance(e, failure.Terminated) else failure.Unanswered()) from None

@@ -34,7 +34,7 @@ _LABELS = {
     "volume_name": "volume",
     "volume_snapshot_name": "snapshot",
     "volume_snapshot_uuid": "uuid",
-    "volume_type": "type",
+    "volume_type": "volume type",
 }
 
 
