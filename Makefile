@@ -18,7 +18,7 @@ demo: ready-demo ## Show the engine at work on a small disk
 	@$(with_venv) bash fixtures/demo.sh
 
 test: ready-test ## Run the tests
-	@$(with_venv) $(python) -m pytest
+	@$(with_venv) $(python) -m pytest -n 4 --dist worksteal
 
 check: lint test ## What each commit passes: lint and test
 

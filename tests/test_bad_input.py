@@ -80,7 +80,11 @@ def fixed(*pairs: tuple[str, Verb]) -> pytest.MarkDecorator:
 # Roots
 
 
-@pytest.mark.parametrize("make", [lambda p: None, lambda p: p.mkdir(), lambda p: p.write_text("x")], ids=ascii)
+@pytest.mark.parametrize(
+    "make",
+    [lambda p: None, lambda p: p.mkdir(), lambda p: p.write_text("x")],
+    ids=["nothing", "an empty directory", "a file"],
+)
 def test_a_root_without_a_store_says_how_to_make_one_and_makes_none(
     tmp_path: Path, make: Callable[[Path], object]
 ) -> None:

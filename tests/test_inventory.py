@@ -198,7 +198,7 @@ def test_a_wrong_type_is_corrupt_and_the_key_is_told(key: str, value: object) ->
         decoded(PUBLISHED | OF_THE_RECORD | {key: value})
 
 
-@pytest.mark.parametrize("key", [*(set(PUBLISHED) - {"parentUuid", "description"}), *OF_THE_RECORD])
+@pytest.mark.parametrize("key", [*sorted(set(PUBLISHED) - {"parentUuid", "description"}), *OF_THE_RECORD])
 def test_a_missing_key_is_corrupt_and_told(key: str) -> None:
     document = PUBLISHED | OF_THE_RECORD
     del document[key]

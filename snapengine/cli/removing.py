@@ -1,6 +1,5 @@
 """snapengine snapshot delete and undo: what takes snapshots away and leaves all else as it is."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import click
@@ -64,7 +63,7 @@ def question(engine: "snapengine.Engine", preview: "Preview") -> str:
 
 def _names(engine: "snapengine.Engine", preview: "Preview") -> str:
     """Return the snapshots that a delete would remove, as VOLUME/SNAPSHOT; only the first of many."""
-    gone = [Path(step.image).stem for step in preview.plan if step.verb == "delete"]
+    gone = [step.image.rpartition("/")[2].removesuffix(".qcow2") for step in preview.plan if step.verb == "delete"]
     told = [engine.get_snapshot(uuid) for uuid in gone[:_NAMED]]
     names = [f"'{engine.get_volume(each.volume_uuid).name}/{each.name}'" for each in told]
     return ", ".join(names) + (f" and {len(gone) - _NAMED} more" if len(gone) > _NAMED else "")
