@@ -74,8 +74,9 @@ class CommandLine:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Return this process's environment without our own variables, with this package to import, and with more."""
-    own = {key: value for key, value in os.environ.items() if not key.startswith(("SNAPENGINE_", "_SNAPENGINE_"))}
+    """Return this process's environment without what steers the command, with this package to import, and with more."""
+    steers = ("SNAPENGINE_", "_SNAPENGINE_", "COLUMNS", "LINES")  # a runner of tests sets the width too
+    own = {key: value for key, value in os.environ.items() if not key.startswith(steers)}
     return {**own, "PYTHONPATH": str(Path(__file__).parents[1]), **more}
 
 
