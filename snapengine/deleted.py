@@ -7,6 +7,7 @@ from pathlib import Path
 
 from snapengine import errors, layout, records, store
 from snapengine.inventory import VolumeRecord
+from snapengine.records import Contents
 
 
 def directories(root: Path) -> Iterator[Path]:
@@ -17,6 +18,11 @@ def directories(root: Path) -> Iterator[Path]:
 def volumes(root: Path) -> Iterator[tuple[Path, VolumeRecord]]:
     """Give the directory and the record of every deleted volume; what is left out is the same as in store.every()."""
     yield from store.readable(directories(root), lambda directory: (directory, records.read_volume(directory)))
+
+
+def every(root: Path) -> Iterator[Contents]:
+    """Give the records of every deleted volume; what is left out is the same as in store.every()."""
+    yield from store.readable(directories(root), store.intact)
 
 
 def find(root: Path, volume: str) -> Path:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 from snapengine import deleted, errors, layout, records, roster, store
+from snapengine.records import Contents
 from snapengine.store import Store
 
 MIN_PREFIX = 4
@@ -53,11 +54,16 @@ def deleted_volume(opened: Store, text: str) -> str:
     try:
         return _one(opened, "deleted volume", text, _deleted(opened), ())
     except errors.NotFound:
-        with suppress(errors.NotFound):
-            there = volume(opened, text)
-            what = f"volume {there} is not deleted; 'snapengine volume delete' does that"
-            raise errors.Conflict(what=what) from None
-        raise
+        there = _matching(_volumes(opened), text)
+        if not there:
+            raise
+        raise errors.Conflict(what=f"{_each(there)} not deleted; 'snapengine volume delete' does that") from None
+
+
+def _each(found: Sequence[Named]) -> str:
+    """Return volumes with a verb behind them: `volume db (7f…) is`."""
+    told = ", ".join(f"{t.name} ({t.uuid})" for t in found)
+    return f"volume {told} is" if len(found) == 1 else f"volumes {told} are"
 
 
 def snapshot(opened: Store, text: str) -> str:
@@ -108,11 +114,16 @@ def _volumes(opened: Store) -> list[Thing]:
 
 
 def _snapshots(opened: Store) -> list[Place]:
-    return [
-        Place(record.uuid, record.name, Thing(contents.volume.uuid, contents.volume.name))
-        for contents in store.every(opened.root)
-        for record in contents.snapshots.values()
-    ]
+    return [place for contents in store.every(opened.root) for place in _places(contents)]
+
+
+def _deleted_snapshots(opened: Store) -> list[Place]:
+    return [place for contents in deleted.every(opened.root) for place in _places(contents)]
+
+
+def _places(contents: Contents) -> list[Place]:
+    volume = Thing(contents.volume.uuid, contents.volume.name)
+    return [Place(record.uuid, record.name, volume) for record in contents.snapshots.values()]
 
 
 def _within(places: Sequence[Place], text: str) -> list[Place]:
@@ -137,7 +148,7 @@ def _one(opened: Store, kind: str, text: str, things: Sequence[Named], within: I
         [t for t in things if t.uuid == text],
         [t for t in things if t.name and t.name == text],
         list(within),
-        [t for t in things if len(text) >= MIN_PREFIX and t.uuid.startswith(text)],
+        [t for t in things if _is_start(t, text)],
     ):
         if len(found) == 1:
             return found[0].uuid
@@ -153,10 +164,32 @@ def _one(opened: Store, kind: str, text: str, things: Sequence[Named], within: I
 
 def _hint(opened: Store, kind: str, text: str) -> str:
     """Return what to do where text names nothing."""
-    if kind == "volume" and (found := [t.uuid for t in _deleted(opened) if text in t]):
-        return f"it is deleted, 'snapengine volume recover {found[0]}' brings it back"
+    if kind in ("volume", "object") and (found := _matching(_deleted(opened), text)):
+        return f"it is deleted, 'snapengine volume recover {found[0].uuid}' brings it back"
+    if kind in ("snapshot", "object") and (gone := _named(_deleted_snapshots(opened), text)):
+        name, uuid = gone[0].volume.name, gone[0].volume.uuid
+        return f"its volume '{name}' is deleted, 'snapengine volume recover {uuid}' brings both back"
+    if kind == "snapshot" and (volumes := _matching(_volumes(opened), text)):
+        return f"that is a volume, 'snapengine snapshot list {volumes[0].uuid}' shows its snapshots"
+    if kind == "volume" and (places := _named(_snapshots(opened), text)):
+        return f"that is a snapshot of volume '{places[0].volume.name}'"
     short = f", and the start of a uuid has {MIN_PREFIX} characters or more" if 0 < len(text) < MIN_PREFIX else ""
     return _LISTS[kind] + short
+
+
+def _matching(things: Sequence[Thing], text: str) -> list[Thing]:
+    """Return the things of which text is the uuid or name, else those whose uuid it begins."""
+    return [t for t in things if text in t] or [t for t in things if _is_start(t, text)]
+
+
+def _named(places: Sequence[Place], text: str) -> list[Place]:
+    """Return the places that text names in any of the ways in which a snapshot is named."""
+    exact = [p for p in places if text in (p.uuid, p.name)]
+    return exact or _within(places, text) or [p for p in places if _is_start(p, text)]
+
+
+def _is_start(thing: Named, text: str) -> bool:
+    return len(text) >= MIN_PREFIX and thing.uuid.startswith(text)
 
 
 def _called(thing: Named) -> str:

@@ -143,10 +143,38 @@ def test_what_matches_nothing_is_not_found(engine: Engine, text: str) -> None:
 
 
 def test_a_volume_is_no_snapshot_and_a_snapshot_no_volume(engine: Engine) -> None:
-    with pytest.raises(errors.NotFound):
-        engine.find_snapshot(WEB)
-    with pytest.raises(errors.NotFound):
-        engine.find_volume(TWO)
+    for text in (WEB, "web", WEB[:6]):
+        with pytest.raises(errors.NotFound, match=f"that is a volume, 'snapengine snapshot list {WEB}' shows its"):
+            engine.find_snapshot(text)
+    for text in (TWO, TWO[:6], "two", "db/one"):
+        with pytest.raises(errors.NotFound, match="that is a snapshot of volume 'db'"):
+            engine.find_volume(text)
+
+
+def test_what_is_deleted_is_told_with_what_brings_it_back(tmp_path: Path) -> None:
+    engine = Engine.init(tmp_path / "storage")
+    volume = engine.create_volume("db", MIB).uuid
+    snapshot = engine.create_snapshot(volume, "before").uuid
+    engine.delete_volumes((volume,))
+
+    for text in (volume, volume[:6], "db"):
+        for find in (engine.find_volume, engine.find_object):
+            with pytest.raises(errors.NotFound, match=f"it is deleted, 'snapengine volume recover {volume}' brings"):
+                find(text)
+    for text in (snapshot, snapshot[:6], "before", "db/before"):
+        for find in (engine.find_snapshot, engine.find_object):
+            with pytest.raises(errors.NotFound, match=f"its volume 'db' is deleted, '.* recover {volume}' brings both"):
+                find(text)
+
+
+def test_what_is_not_deleted_can_not_be_recovered(engine: Engine) -> None:
+    for text in (WEB, "web", WEB[:6]):
+        with pytest.raises(errors.Conflict, match=rf"volume web \({WEB}\) is not deleted"):
+            engine.find_deleted_volume(text)
+    with pytest.raises(errors.Conflict, match=rf"volumes twin \({TWIN}\), twin \({OTHER_TWIN}\) are not deleted"):
+        engine.find_deleted_volume("twin")
+    with pytest.raises(errors.NotFound, match="'snapengine volume list --deleted' shows those that are"):
+        engine.find_deleted_volume("two")
 
 
 def test_a_trash_item_is_found_by_its_uuid_or_the_start_of_it(oracle: Oracle) -> None:

@@ -1,10 +1,16 @@
 """snapengine snapshot diff and size: what the images' tables tell of snapshots."""
 
 import functools
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import click
 
+from snapengine import errors
 from snapengine.cli import complete, options, progress, session, settings, show, text
+
+if TYPE_CHECKING:
+    import snapengine
 
 
 @click.command(cls=settings.Verb)
@@ -39,7 +45,7 @@ def diff(snapshot: str, other: str | None, exact: bool) -> None:
     """
     engine = session.engine()
     first = engine.find_snapshot(snapshot)
-    second = None if other is None else engine.find_snapshot(other)
+    second = None if other is None else _later(engine, other)
     found = engine.diff_snapshots(first, second)
     if exact:
         with progress.shown("comparing", functools.partial(int, found.bytes)) as report:
@@ -51,3 +57,13 @@ def diff(snapshot: str, other: str | None, exact: bool) -> None:
         show.many(found.extents, ("start", "length", "zero"))
     verb = "differ" if exact else "may differ"
     show.line(f"{text.value('bytes', found.bytes)} {verb}" if found.bytes else "nothing differs")
+
+
+def _later(engine: "snapengine.Engine", other: str) -> str:
+    try:
+        return engine.find_snapshot(other)
+    except errors.NotFound:
+        with suppress(errors.Error):
+            engine.find_volume(other)
+            raise click.UsageError(f"{other!r} is a volume: leave OTHER out to compare with it as it is now") from None
+        raise

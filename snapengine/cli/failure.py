@@ -90,8 +90,17 @@ def _fault(kind: type[errors.Error], details: str) -> Fault:
 
 def _usage(e: click.UsageError) -> str:
     at = e.ctx.command_path if e.ctx else "snapengine"
-    message = "Missing command." if _is_bare(e) else " ".join(e.format_message().split())
+    message = _said(e)
     return f"{message}{'' if message[-1:] in '.?' else '.'} See '{at} --help'."
+
+
+def _said(e: click.UsageError) -> str:
+    if _is_bare(e):
+        return "Missing command."
+    if isinstance(e, click.NoSuchOption) and e.option_name[1:2].isdigit():
+        what = f"Invalid value '{e.option_name}…': no number here can be negative"
+        return f"{what}, and a name that begins with '-' is given after '--'."
+    return " ".join(e.format_message().split())
 
 
 def _interrupted(code: int) -> Fault:
