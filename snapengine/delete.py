@@ -119,12 +119,21 @@ def selected(
     for uuid in wanted:
         own = {uuid, *(_above(contents, uuid) if descendants else ())} & set(contents.snapshots)
         if bases := sorted(own & set(protected)):
-            told = clones.told(protected[bases[0]])
-            what = f"snapshot {bases[0]} is the base of linked clones: {told}; flatten or expunge them first"
-            failed[uuid] = errors.Conflict(what=what)
+            failed[uuid] = _protected(contents, uuid, bases[0], protected[bases[0]])
         else:
             found |= own
     return found, failed
+
+
+def _protected(contents: Contents, uuid: str, base: str, on: list[VolumeRecord]) -> errors.Protected:
+    """Return why a snapshot stays: linked clones stand on base, which is itself or would go with it."""
+    where = "it" if base == uuid else f"snapshot {_called(contents, base)}, which stands on it,"
+    why = f"{where} is the base of linked clones: {clones.told(on)}; flatten or expunge them first"
+    return errors.Protected(snapshot=_called(contents, uuid), why=why)
+
+
+def _called(contents: Contents, uuid: str) -> str:
+    return f"{contents.volume.name}/{contents.snapshots[uuid].name} ({uuid})"
 
 
 def _above(contents: Contents, uuid: str) -> Iterator[str]:
@@ -143,6 +152,7 @@ def purged_with(contents: Contents, doomed: set[str]) -> set[str]:
 
 
 def failure(uuid: str, e: errors.Error) -> Deleted:
-    """Return the result of a snapshot that an error keeps from being deleted."""
-    fault = Fault(code=e.code, description=e.description, details=str(e))
+    """Return the result of a snapshot that an error keeps from being deleted; its details leave the snapshot out."""
+    details = e.why if isinstance(e, errors.Protected) else str(e)
+    fault = Fault(code=e.code, description=e.description, details=details)
     return Deleted(snapshot_uuid=uuid, success=False, error=fault)

@@ -109,13 +109,23 @@ def expunge(opened: Store, volume: str, wait: float) -> None:
     """
     directory = deleted.find(opened.root, volume)
     with hold.present(directory), lock.exclusive(directory.parent, "expunge volume", wait), ExitStack() as stack:
-        if found := clones.of(opened.root, volume):
-            raise errors.Conflict(what=f"volume {volume} has linked clones: {clones.told(found)}; expunge them first")
+        _require_no_clones(opened, volume)
         _keep_out(stack, directory, volume)
         _vanish(opened, directory, volume)
     for path in strays.of_store(opened.root):
         if path.parent.parent == opened.root / layout.TRASH and layout.is_new(path.name):
             durable.remove_tree(path)
+
+
+def require_expungeable(opened: Store, directory: Path, volume: str) -> None:
+    """Raise Conflict where linked clones stand on the deleted volume in directory, InUse where a VM has it open."""
+    _require_no_clones(opened, volume)
+    require_unused(directory, volume)
+
+
+def _require_no_clones(opened: Store, volume: str) -> None:
+    if found := clones.of(opened.root, volume):
+        raise errors.Conflict(what=f"volume {volume} has linked clones: {clones.told(found)}; expunge them first")
 
 
 def _vanish(opened: Store, directory: Path, volume: str) -> None:
@@ -131,10 +141,20 @@ def _vanish(opened: Store, directory: Path, volume: str) -> None:
 
 def _keep_out(stack: ExitStack, directory: Path, volume: str) -> None:
     """Keep every VM out of all images of a volume until the stack ends; InUse where one has some open."""
-    for name in sorted(os.listdir(directory)):
-        if name.endswith(".qcow2"):
-            with suppress(FileNotFoundError, errors.Refused):
-                stack.enter_context(imagelock.held(directory / name, volume))
+    for path in _images(directory):
+        with suppress(FileNotFoundError, errors.Refused):
+            stack.enter_context(imagelock.held(path, volume))
+
+
+def require_unused(directory: Path, volume: str) -> None:
+    """Raise InUse where a VM has any image of the volume in directory open now."""
+    for path in _images(directory):
+        with suppress(FileNotFoundError, errors.Refused):
+            imagelock.require_unused(path, volume)
+
+
+def _images(directory: Path) -> list[Path]:
+    return [directory / name for name in sorted(os.listdir(directory)) if name.endswith(".qcow2")]
 
 
 def items(opened: Store) -> tuple[TrashItem, ...]:

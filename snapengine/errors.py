@@ -6,6 +6,7 @@ Every error that the engine raises.
     │   └── Ambiguous    a name has several matches
     ├── NotFound         no such object                                exit 3   SYS.1003
     ├── Conflict         not in this state                             exit 4   SYS.1006
+    │   └── Protected    linked clones stand on a snapshot
     ├── Busy             locked, or open in a VM                       exit 5   SYS.1006
     │   ├── Locked       another operation of the engine holds it
     │   └── InUse        another process has the image open                     VOLUME.1000
@@ -91,6 +92,13 @@ class Conflict(Error):
     exit_code = 4
     code = "SYS.1006"
     description = "The operation is not allowed in the current state"
+
+
+class Protected(Conflict):
+    """Linked clones stand on a snapshot that should go, or on one that would go with it; why says so."""
+
+    why: str
+    msg = "snapshot {self.snapshot} stays: {self.why}"
 
 
 class Busy(Error):

@@ -116,15 +116,20 @@ def flatten(opened: Store, uuid: str, wait: float) -> Preview:
 
 
 def purge(opened: Store, items: tuple[TrashItem, ...]) -> Preview:
-    """Return what a purge of these trash items would do; raises NotFound for one that is gone."""
+    """Return what a purge of these trash items would do; raises what that would raise but Locked."""
     steps = tuple(Step(verb="purge", image=str(_purged(opened, item)), bytes=0) for item in items)
     return Preview(plan=steps, bytes=0, frees=sum(item.size for item in items))
 
 
 def _purged(opened: Store, item: TrashItem) -> Path:
     if item.kind == "Volume":
-        return deleted.find(opened.root, item.uuid).parent
-    return store.find_trash(opened.root, item.uuid) / layout.trash_image(item.uuid)
+        directory = deleted.find(opened.root, item.uuid)
+        discard.require_expungeable(opened, directory, item.uuid)
+        return directory.parent
+    image = store.find_trash(opened.root, item.uuid) / layout.trash_image(item.uuid)
+    with suppress(FileNotFoundError, errors.Refused):
+        imagelock.require_unused(image, item.volume_uuid)
+    return image
 
 
 def discarding(opened: Store, volumes: tuple[str, ...], wait: float) -> Preview:
@@ -134,15 +139,15 @@ def discarding(opened: Store, volumes: tuple[str, ...], wait: float) -> Preview:
         with lock.shared(directory.parent, "preview a delete", wait):
             record = records.read_volume(directory)
             discard.require_deletable(opened, record)
-            with suppress(errors.Refused, FileNotFoundError):
-                imagelock.require_unused(directory / layout.active_name(record), record.uuid)
+            discard.require_unused(directory, record.uuid)
         found.append(Step(verb="trash", image=str(directory.parent), bytes=0))
     return Preview(plan=tuple(found), bytes=0, frees=0)
 
 
 def expunging(opened: Store, volume: str) -> Preview:
-    """Return what an expunge of a deleted volume would do; raises NotFound for one that is gone."""
+    """Return what an expunge of a deleted volume would do; raises what that would raise but Locked."""
     directory = deleted.find(opened.root, volume)
+    discard.require_expungeable(opened, directory, volume)
     step = Step(verb="expunge", image=str(directory.parent), bytes=0)
     return Preview(plan=(step,), bytes=0, frees=deleted.allocated(directory))
 

@@ -1,6 +1,9 @@
 """A real QEMU with a disk, paused before its first instruction, and its monitor."""
 
+import fcntl
 import json
+import os
+import struct
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,6 +54,14 @@ def running(image: Path, name: str = "db") -> Iterator[Machine]:
             yield Machine(process)
         finally:
             process.kill()
+
+
+@contextmanager
+def locked(image: Path) -> Iterator[None]:
+    """Have an image locked as a QEMU locks it that uses it, for the block."""
+    with open(image, "rb+") as f:
+        fcntl.fcntl(f, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 100, 1, 0))
+        yield
 
 
 def start(image: Path) -> "subprocess.CompletedProcess[str]":

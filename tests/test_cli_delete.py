@@ -1,9 +1,7 @@
 """snapengine snapshot delete and undo: what they say and ask, how they end, and what a dry run promises."""
 
-import fcntl
 import json
 import os
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +11,7 @@ import pytest
 
 from snapengine import lock
 from snapengine.engine import Engine
-from tests import check, prepared
+from tests import check, prepared, qemu
 from tests.command_line import CommandLine, terminal
 from tests.oracle import CLUSTER, Oracle
 
@@ -90,14 +88,6 @@ def checked(oracle: Oracle, *gone: str) -> None:
     for uuid in gone:
         del oracle.expected[uuid]
     check.full(oracle.engine, oracle.expected, deep=False)
-
-
-@contextmanager
-def in_a_vm(oracle: Oracle, volume: str) -> Iterator[None]:
-    """Have the volume's active image locked as QEMU locks it."""
-    with open(oracle.engine.volume_path(volume), "rb+") as f:
-        fcntl.fcntl(f, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 100, 1, 0))
-        yield
 
 
 def test_delete_answers_one_result_for_each(run: CommandLine, oracle: Oracle, db: Db) -> None:
@@ -230,7 +220,7 @@ def test_what_can_not_be_is_refused_before_anything_is_done(
 
 
 def test_it_is_refused_while_a_vm_has_the_volume_before_it_asks(run: CommandLine, oracle: Oracle, db: Db) -> None:
-    with unchanged(oracle), in_a_vm(oracle, db.volume):
+    with unchanged(oracle), qemu.locked(oracle.engine.volume_path(db.volume)):
         for more in ([], ["--dry-run"], ["--yes"]):
             assert "is in use" in run.error(5, "snapshot", "delete", "later", *more)
             assert "is in use" in run.error(5, "snapshot", "undo", "db", *more)
@@ -239,7 +229,7 @@ def test_it_is_refused_while_a_vm_has_the_volume_before_it_asks(run: CommandLine
 def test_of_several_volumes_one_in_use_fails_in_its_result_and_the_others_go(
     run: CommandLine, oracle: Oracle, db: Db, web: Web
 ) -> None:
-    with in_a_vm(oracle, web.volume):
+    with qemu.locked(oracle.engine.volume_path(web.volume)):
         assert "is in use" in run.error(5, "snapshot", "delete", "tuesday", "web/monday", "--dry-run")
         results = {r.snapshot_uuid: r.success for r in oracle.engine.delete_snapshots((db.tuesday, web.monday))}
     assert results == {db.tuesday: True, web.monday: False}

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from snapengine import lock
+from snapengine.cli import text
 from tests import qemu
 from tests.command_line import CommandLine, terminal
 from tests.oracle import CLUSTER, Oracle
@@ -59,7 +60,10 @@ def test_people_see_the_members_and_of_snapshots_the_group(run: CommandLine, gro
     shown = run.text("group", "show", group[:6])
     assert "before-db" in shown and "before-log" in shown and "refs" not in shown
     assert shown.splitlines()[0].split() == ["uuid", group]
-    assert run.text("group", "list").split()[:5] == ["NAME", "UUID", "SNAPSHOTS", "VM", "CREATED"]
+    assert ["vm", "name", "web"] in [line.split() for line in shown.splitlines()]
+    head, line = run.text("group", "list").splitlines()
+    assert head.split() == ["NAME", "UUID", "SNAPSHOTS", "VM", "CREATED"]
+    assert line.split()[:4] == ["before", group, "2", "web"]
     table = run.text("snapshot", "list").splitlines()
     assert [line.split()[-1] for line in table] == ["GROUP", "before", "before"]
     assert ["group", group] in [line.split() for line in run.text("snapshot", "show", "before-db").splitlines()]
@@ -74,9 +78,9 @@ def test_update_changes_name_and_description(run: CommandLine, group: str) -> No
 def test_revert_asks_and_takes_all_volumes_back(run: CommandLine, oracle: Oracle, group: str) -> None:
     steps = run.json("group", "revert", "before", "--dry-run")["plan"]
     assert [step["verb"] for step in steps] == ["trash", "revert", "trash", "revert"]
-    assert "2 volumes go back to group 'before'; the present images of 2 of them go to the trash" in run.error(
-        2, "group", "revert", "before"
-    )
+    size = text.value("size", sum(volume.actual_size for volume in oracle.engine.list_volumes()))
+    asked = f"2 volumes will go back to group 'before': 'db', 'log'; 2 present images, {size}, will go to the trash"
+    assert asked in run.error(2, "group", "revert", "before")
     oracle.check()
 
     code, shown = terminal(oracle.engine.root, "group", "revert", "before", keys="y\n")
@@ -96,7 +100,7 @@ def test_ungroup_asks_and_leaves_the_snapshots(run: CommandLine, oracle: Oracle,
 def test_delete_asks_and_tells_the_result_of_each(run: CommandLine, oracle: Oracle, group: str) -> None:
     refs = oracle.engine.get_group(group).volume_snapshot_refs
     assert [s["verb"] for s in run.json("group", "delete", "before", "--dry-run")["plan"]].count("delete") == 2
-    assert "2 snapshots will be gone for good" in run.error(2, "group", "delete", "before")
+    assert run.error(2, "group", "delete", "before").startswith("group 'before': 2 snapshots will be gone for good")
     oracle.check()
 
     told = run.json("group", "delete", "before", "--yes")
@@ -113,7 +117,8 @@ def test_availability_tells_the_reasons(run: CommandLine, group: str) -> None:
         {"uuid": other, "available": True, "reason": ""},
     ]
     run.text("volume", "detach", "log")
-    assert "(log) was detached from the VM" in run.text("group", "availability", group)
+    line = run.text("group", "availability", group).splitlines()[1]
+    assert line.startswith("before ") and "(log) was detached from the VM" in line
     assert "was detached" in run.error(4, "group", "revert", "before", "--yes")
 
 

@@ -1,14 +1,12 @@
 """snapengine snapshot."""
 
-import fcntl
 import json
-import os
-import struct
 from pathlib import Path
 
 import pytest
 
 from snapengine.engine import Engine
+from tests import qemu
 from tests.command_line import CommandLine
 from tests.oracle import Oracle, poke
 
@@ -177,8 +175,7 @@ def test_revert_without_a_terminal_needs_yes(run: CommandLine, engine: Engine, d
 def test_revert_refuses_before_it_asks(run: CommandLine, engine: Engine, db: str) -> None:
     engine.create_snapshot(db, "s")
 
-    with open(engine.volume_path(db), "rb+") as f:
-        fcntl.fcntl(f, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 100, 1, 0))
+    with qemu.locked(engine.volume_path(db)):
         assert "is in use" in run.error(5, "snapshot", "revert", "s")
         assert "is in use" in run.error(5, "snapshot", "revert", "s", "--dry-run")
     assert "not found" in run.error(3, "snapshot", "revert", "nothing")

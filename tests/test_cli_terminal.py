@@ -67,7 +67,7 @@ def test_purge_asks_with_count_and_bytes_and_only_if_something_goes(engine: Engi
     code, shown = terminal(engine.root, "trash", "purge", keys="y\n")
 
     assert code == 0 and engine.list_trash() == ()
-    assert f"1 trash item, {size}, will be gone for good. Go ahead? [y/N]" in shown
+    assert f"1 trash item, {size}, will be gone for good: an image that volume 'db' had until 20" in shown
 
 
 def test_a_list_is_drawn_as_a_table(engine: Engine, db: str) -> None:

@@ -35,6 +35,7 @@ EXAMPLES: list[tuple[errors.Error, str]] = [
     ),
     (errors.NoStorage(root="/srv/x"), "no primary storage at /srv/x; create one with 'snapengine init'"),
     (errors.Conflict(what="/srv/x is a primary storage already"), "/srv/x is a primary storage already"),
+    (errors.Protected(snapshot="db/s1 (u)", why="it is needed"), "snapshot db/s1 (u) stays: it is needed"),
     (errors.Busy(what="it changes all the time"), "it changes all the time"),
     (
         errors.Locked(what=f"vol-{A}", holder="revert (pid 7)", seconds=60.0),

@@ -65,7 +65,7 @@ def _told(engine: "snapengine.Engine", uuid: str) -> str:
     """Return a volume with what is at stake: its snapshots, and what its images take."""
     volume, snapshots = engine.get_volume(uuid), engine.list_snapshots(uuid)
     size = text.value("size", volume.actual_size + sum(snapshot.size for snapshot in snapshots))
-    return f"volume '{volume.name}' with {len(snapshots)} snapshot{'s'[: len(snapshots) != 1]}, {size}"
+    return f"volume '{volume.name}' with {text.counted(len(snapshots), 'snapshot')}, {size}"
 
 
 @click.command(cls=settings.Verb)

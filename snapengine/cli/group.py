@@ -9,6 +9,7 @@ from snapengine.cli import complete, options, progress, removing, session, setti
 if TYPE_CHECKING:
     import snapengine
     from snapengine.cost import Direction
+    from snapengine.preview import Preview
     from snapengine.roster import Group
 
 _COLUMNS = ("name", "uuid", "snapshot_count", "vm_instance_uuid", "create_date")
@@ -53,7 +54,7 @@ def create(name: str, volumes: tuple[str, ...], vm: str | None, description: str
     found = tuple(engine.find_volume(volume) for volume in volumes)
     with progress.shown("copying", lambda: _size(engine, found, vm)) as report:
         made = engine.create_group(name, found, vm=vm, description=description, progress=report)
-    _show(made)
+    _show(engine, made)
 
 
 def _size(engine: "snapengine.Engine", volumes: tuple[str, ...], vm: str | None) -> int:
@@ -65,7 +66,8 @@ def _size(engine: "snapengine.Engine", volumes: tuple[str, ...], vm: str | None)
 @group.command("list")
 def list_() -> None:
     """List all groups, oldest first."""
-    show.many(session.engine().list_groups(), _COLUMNS)
+    engine = session.engine()
+    show.many(engine.list_groups(), _COLUMNS, engine.vm_names)
 
 
 @group.command("show")
@@ -73,14 +75,16 @@ def list_() -> None:
 def show_(group: str) -> None:
     """Show all that is known of a group, and its members."""
     engine = session.engine()
-    _show(engine.get_group(engine.find_group(group)))
+    _show(engine, engine.get_group(engine.find_group(group)))
 
 
-def _show(found: "Group") -> None:
+def _show(engine: "snapengine.Engine", found: "Group") -> None:
+    """Show a group, for people with the name of its VM as far as a volume still knows it, and with its members."""
     if show.in_json():
         show.one(found)
     else:
-        show.line(text.fields(found, volume_snapshot_refs=None, snapshot_count=None))
+        vm = engine.vm_names().get(found.vm_instance_uuid or "")
+        show.line(text.fields(found, vm_name=vm, volume_snapshot_refs=None, snapshot_count=None))
         show.many(found.volume_snapshot_refs, _MEMBERS)
 
 
@@ -96,7 +100,7 @@ def update(group: str, name: str | None, description: str | None) -> None:
     """
     options.require(name, description)
     engine = session.engine()
-    _show(engine.update_group(engine.find_group(group), name=name, description=description))
+    _show(engine, engine.update_group(engine.find_group(group), name=name, description=description))
 
 
 @group.command()
@@ -119,12 +123,19 @@ def revert(group: str, yes: bool, dry_run: bool) -> None:
     if dry_run:
         show.plan(preview)
         return
-    known = engine.get_group(found)
-    kept = sum(step.verb == "trash" for step in preview.plan)
-    goes = f"{known.snapshot_count} volume{'s'[: known.snapshot_count != 1]} go back to group '{known.name}'"
-    session.confirm(f"{goes}; the present images of {kept} of them go to the trash", yes)
+    session.confirm(_question(engine, engine.get_group(found), preview), yes)
     engine.revert_group(found)
     show.nothing()
+
+
+def _question(engine: "snapengine.Engine", group: "Group", preview: "Preview") -> str:
+    """Return which volumes go back, and what that sends to the trash, as a question says it."""
+    volumes = [engine.get_volume(ref.volume_uuid) for ref in group.volume_snapshot_refs]
+    names = text.first([f"'{volume.name}'" for volume in volumes[: text.NAMED]], len(volumes))
+    kept = {step.image for step in preview.plan if step.verb == "trash"}
+    size = text.value("size", sum(volume.actual_size for volume in volumes if volume.install_path in kept))
+    goes = f"{text.counted(len(volumes), 'volume')} will go back to group '{group.name}': {names}"
+    return f"{goes}; {text.counted(len(kept), 'present image')}, {size}, will go to the trash"
 
 
 @group.command()
@@ -142,13 +153,14 @@ def delete(group: str, direction: str, yes: bool, dry_run: bool) -> None:
     found = engine.find_group(group)
     way = cast("Direction", direction)
     preview = engine.preview_delete_group(found, direction=way)
+    removing.tell_what_stays(engine, preview)
     if dry_run:
         show.plan(preview)
         return
-    session.confirm(removing.question(engine, preview), yes)
+    session.confirm(f"group '{engine.get_group(found).name}': {removing.question(engine, preview)}", yes)
     with progress.shown("merging", lambda: preview.bytes) as report:
         done = engine.delete_group(found, direction=way, progress=report)
-    show.results(done)
+    removing.results(engine, done, preview)
 
 
 @group.command()
@@ -167,7 +179,7 @@ def ungroup(group: str, yes: bool, dry_run: bool) -> None:
         show.plan(preview)
         return
     name, count = engine.get_group(found).name, len(preview.plan)
-    session.confirm(f"group '{name}' will be forgotten; its {count} snapshot{'s'[: count != 1]} stay", yes)
+    session.confirm(f"group '{name}' will be forgotten; its {text.counted(count, 'snapshot')} stay", yes)
     engine.ungroup(found)
     show.nothing()
 
@@ -185,4 +197,10 @@ def availability(groups: tuple[str, ...]) -> None:
     """Tell whether the volumes can be taken back to groups, and why not."""
     engine = session.engine()
     found = tuple(engine.find_group(group) for group in groups)
-    show.many(engine.groups_available(found), _AVAILABLE, key="results")
+    results = engine.groups_available(found)
+    if show.in_json():
+        show.many(results, _AVAILABLE, key="results")
+        return
+    names = {known.uuid: text.plain(known.name) for known in engine.list_groups()}
+    rows = [(names.get(result.uuid, "-"), *row) for result, row in zip(results, text.rows(results, _AVAILABLE, {}))]
+    show.table(["name", *map(text.label, _AVAILABLE)], rows)

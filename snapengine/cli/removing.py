@@ -1,17 +1,20 @@
 """snapengine snapshot delete and undo: what takes snapshots away and leaves all else as it is."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 import click
 
-from snapengine.cli import complete, options, progress, session, settings, show, text
+from snapengine import errors
+from snapengine.cli import complete, options, progress, session, settings, show, text, wire
 
 if TYPE_CHECKING:
     import snapengine
     from snapengine.cost import Direction
+    from snapengine.delete import Deleted
     from snapengine.preview import Preview
 
-_NAMED = 5  # snapshots in a question; of more the rest is counted
 _FINAL = "; a commit is among the ways, which can't be stopped once it has begun"
 
 
@@ -41,21 +44,57 @@ def delete(snapshots: tuple[str, ...], with_descendants: bool, direction: str, y
     found = tuple(engine.find_snapshot(snapshot) for snapshot in snapshots)
     way = cast("Direction", direction)
     preview = engine.preview_delete(found, descendants=with_descendants, direction=way)
-    show.failures(preview.stays)
+    tell_what_stays(engine, preview)
     if dry_run:
         show.plan(preview)
         return
     session.confirm(question(engine, preview), yes)
     with progress.shown("merging", lambda: preview.bytes) as report:
         done = engine.delete_snapshots(found, descendants=with_descendants, direction=way, progress=report)
-    show.results(done)
+    results(engine, done, preview)
+
+
+def tell_what_stays(engine: "snapengine.Engine", preview: "Preview") -> None:
+    """Tell people, on stderr and before anything is asked, which snapshots will stay, and why."""
+    if not show.in_json():
+        _tell(engine, preview.stays, "warning")
+
+
+def results(engine: "snapengine.Engine", found: "Sequence[Deleted]", preview: "Preview") -> None:
+    """
+    Print what became of each snapshot, in text only what went wrong, on stderr; exits where one failed.
+
+    What the preview said before is not said again.
+    """
+    if show.in_json():
+        show.raw(wire.document({"results": found}))
+    else:
+        told = {result.snapshot_uuid for result in preview.stays}
+        _tell(engine, [result for result in found if result.snapshot_uuid not in told], "error")
+    if any(result.error is not None for result in found):
+        raise click.exceptions.Exit(errors.Conflict.exit_code)
+
+
+def _tell(engine: "snapengine.Engine", found: "Sequence[Deleted]", what: str) -> None:
+    for result in found:
+        if result.error is not None:
+            line = f"{what}: snapshot {_called(engine, result.snapshot_uuid)} stays: {result.error.details}"
+            click.echo(text.plain(line), err=True)
+
+
+def _called(engine: "snapengine.Engine", uuid: str) -> str:
+    """Return a snapshot as VOLUME/SNAPSHOT; its uuid where that can't be read."""
+    with suppress(errors.Error):
+        snapshot = engine.get_snapshot(uuid)
+        return f"'{engine.get_volume(snapshot.volume_uuid).name}/{snapshot.name}'"
+    return uuid
 
 
 def question(engine: "snapengine.Engine", preview: "Preview") -> str:
     """Return what will go and move, as a question says it, the first snapshots by their names."""
     gone = sum(step.verb == "delete" for step in preview.plan)
     purged = sum(step.verb == "purge" for step in preview.plan)
-    what = f"{gone} snapshot{'s'[: gone != 1]}" + (f" and {purged} trash item{'s'[: purged != 1]}" if purged else "")
+    what = text.counted(gone, "snapshot") + (f" and {text.counted(purged, 'trash item')}" if purged else "")
     moved, freed = text.value("bytes", preview.bytes), text.value("frees", preview.frees)
     final = _FINAL if any(step.verb == "commit" for step in preview.plan) else ""
     return f"{what} will be gone for good, {moved} move, up to {freed} are freed{final}: {_names(engine, preview)}"
@@ -64,9 +103,7 @@ def question(engine: "snapengine.Engine", preview: "Preview") -> str:
 def _names(engine: "snapengine.Engine", preview: "Preview") -> str:
     """Return the snapshots that a delete would remove, as VOLUME/SNAPSHOT; only the first of many."""
     gone = [step.image.rpartition("/")[2].removesuffix(".qcow2") for step in preview.plan if step.verb == "delete"]
-    told = [engine.get_snapshot(uuid) for uuid in gone[:_NAMED]]
-    names = [f"'{engine.get_volume(each.volume_uuid).name}/{each.name}'" for each in told]
-    return ", ".join(names) + (f" and {len(gone) - _NAMED} more" if len(gone) > _NAMED else "")
+    return text.first([_called(engine, uuid) for uuid in gone[:text.NAMED]], len(gone))
 
 
 @click.command(cls=settings.Verb)

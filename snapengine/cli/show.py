@@ -14,7 +14,6 @@ from snapengine.cli import failure, forest, settings, text, wire
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from snapengine.delete import Deleted
     from snapengine.inventory import Struct
     from snapengine.preview import Preview
 
@@ -82,24 +81,6 @@ def plan(preview: "Preview") -> None:
         line(text.plain(f"{step.verb} {os.path.basename(step.image)}{onto}"))
     moved, freed = text.value("bytes", preview.bytes), text.value("frees", preview.frees)
     line(f"moves {moved}, frees up to {freed}; nothing was done")
-
-
-def results(found: "Sequence[Deleted]") -> None:
-    """Print what became of each of several objects, in text only what went wrong, on stderr; exits where one failed."""
-    if in_json():
-        raw(wire.document({"results": found}))
-    failed = any(result.error is not None for result in found)
-    if not in_json():
-        failures(found)
-    if failed:
-        raise click.exceptions.Exit(errors.Conflict.exit_code)
-
-
-def failures(found: "Sequence[Deleted]") -> None:
-    """Tell people on stderr which of several objects stay, and why."""
-    for result in found:
-        if result.error is not None:
-            click.echo(text.plain(f"error: it stays: {result.error.details}"), err=True)
 
 
 def path(key: str, found: "Path") -> None:

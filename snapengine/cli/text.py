@@ -9,6 +9,8 @@ from snapengine import units
 if TYPE_CHECKING:
     from snapengine.inventory import Struct
 
+NAMED = 5  # of what a question is about; of more the rest is counted
+
 _SIZES = {
     "size", "actual_size", "virtual_size", "chain_size", "allocated", "free", "used", "trash", "bytes", "frees",
     "freed_if_deleted", "old_size", "delta_size",
@@ -43,6 +45,17 @@ def plain(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with what is counted: `1 snapshot`, `2 snapshots`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def first(names: Sequence[str], number: int) -> str:
+    """Return the first names of so many, and how many more there are."""
+    more = number - len(names)
+    return ", ".join(names) + (f" and {more} more" if more > 0 else "")
 
 
 def label(name: str) -> str:

@@ -1,10 +1,15 @@
 """snapengine trash: former active images and deleted volumes, kept until they are purged."""
 
 import functools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from snapengine.cli import complete, options, session, settings, show, text
+
+if TYPE_CHECKING:
+    from snapengine.inventory import TrashItem
 
 _COLUMNS = ("uuid", "kind", "volume_uuid", "snapshot_uuid", "size", "create_date")
 
@@ -83,10 +88,28 @@ def purge(items: tuple[str, ...], older_than: int | None, down_to: int | None, y
     if found and len(chosen) < len(set(found)):
         kept = ", ".join(sorted({*found} - {item.uuid for item in chosen}))
         click.echo(f"kept, since --older-than or --down-to leaves them out: {kept}", err=True)
+    preview = engine.preview_purge(chosen)
     if dry_run:
-        show.plan(engine.preview_purge(chosen))
+        show.plan(preview)
         return
+    if not chosen and not show.in_json():
+        show.line("nothing to purge")
+        return
+    names = session.volume_names(engine)  # asked before, as a volume that is purged has none afterwards
     if chosen:
-        size = text.value("size", sum(item.size for item in chosen))
-        session.confirm(f"{len(chosen)} trash item{'s'[: len(chosen) > 1]}, {size}, will be gone for good", yes)
-    show.many(engine.purge_trash(chosen), _COLUMNS, functools.partial(session.volume_names, engine))
+        session.confirm(_question(chosen, names), yes)
+    show.many(engine.purge_trash(chosen), _COLUMNS, lambda: names)
+
+
+def _question(chosen: Sequence["TrashItem"], names: Mapping[str, str]) -> str:
+    """Return what will go, as a question says it, the oldest items by the names of their volumes."""
+    told = [_told(item, names.get(item.volume_uuid, item.volume_uuid)) for item in chosen[: text.NAMED]]
+    size = text.value("size", sum(item.size for item in chosen))
+    count = text.counted(len(chosen), "trash item")
+    return f"{count}, {size}, will be gone for good: {text.first(told, len(chosen))}"
+
+
+def _told(item: "TrashItem", volume: str) -> str:
+    if item.kind == "Volume":
+        return f"deleted volume '{volume}' with all its snapshots"
+    return f"an image that volume '{volume}' had until {text.value('create_date', item.create_date)}"
