@@ -66,7 +66,7 @@ def diff(
 def _chain(opened: Store, directory: Path, snapshot: str | None) -> Iterator[Chain]:
     """Give the layers of a snapshot, or of the volume, which then is kept from every VM that would write to it."""
     if snapshot is not None:
-        records.read_snapshot(directory, snapshot)
+        records.shown_snapshot(directory, snapshot)
         yield chain.read(directory, layout.image(snapshot))
         return
     work = Held(opened, directory, records.read_volume(directory), hold.place(opened, directory, "diff"))

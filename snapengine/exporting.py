@@ -16,6 +16,7 @@ from snapengine import (
     durable,
     errors,
     imagelock,
+    inside,
     inspector,
     layout,
     lock,
@@ -122,7 +123,7 @@ def _paths(layers: tuple[chain.Layer, ...]) -> list[Path]:
 
 def _check_target(opened: Store, target: Path, wanted: Wanted) -> int | None:
     """Return the mode of what has the target's name, None when nothing has; refuse what can't be written to."""
-    if target.is_relative_to(opened.root):
+    if inside.holds(opened.root, target):
         raise errors.Invalid(what=f"{wanted.file} lies in the primary storage; give a path outside of it")
     if not os.path.isdir(target.parent):
         raise errors.NotFound(kind="directory", name=str(target.parent), hint="make it first, or give another path")
@@ -149,7 +150,8 @@ def _format(mode: int | None, wanted: Wanted) -> Format:
 def _to_file(
     opened: Store, layers: tuple[chain.Layer, ...], target: Path, wanted: Wanted, progress: Progress | None
 ) -> int:
-    share = not wanted.compress and opened.record.reflinks and _same_file_system(opened.root, target.parent)
+    same = os.stat(opened.root).st_dev == os.stat(target.parent).st_dev
+    share = not wanted.compress and opened.record.reflinks and same
     fmt = _format(None, wanted)
     durable.require_room(target.parent, _required(layers, fmt, share))
     with _beside(target) as (fd, new):
@@ -171,10 +173,6 @@ def _required(layers: tuple[chain.Layer, ...], fmt: Format, share: bool) -> int:
         return tables
     whole = driver.required(_paths(layers), "qcow2")
     return max(whole - tables, 0) if fmt == "raw" else whole
-
-
-def _same_file_system(one: Path, other: Path) -> bool:
-    return os.stat(one).st_dev == os.stat(other).st_dev
 
 
 def _give_name(new: Path, target: Path, wanted: Wanted) -> None:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from snapengine import arguments, driver, duplicate, durable, errors, sources, volume
+from snapengine import arguments, driver, duplicate, durable, errors, inside, sources, volume
 from snapengine.command import Progress
 from snapengine.driver import Format
 from snapengine.inventory import Volume
@@ -75,7 +75,7 @@ def sound_size(source: Source, file: Path) -> int:
 
 def check_movable(opened: Store, file: Path) -> None:
     """Refuse to move what can't be removed afterwards, and above all an image of the store itself."""
-    if Path(os.path.realpath(file)).is_relative_to(opened.root):
+    if inside.holds(opened.root, file):
         raise errors.Invalid(what=f"{file} lies in the primary storage; import it without --move")
     if file.parent.is_dir() and not os.access(file.parent, os.W_OK | os.X_OK):
         raise errors.Denied(what=f"can't remove {file} from its directory; run as its owner, or without --move")

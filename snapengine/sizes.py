@@ -36,7 +36,7 @@ def of(opened: Store, snapshot: str, wait: float) -> Sizes:
     directory = store.find_snapshot(opened.root, snapshot)
     with lock.shared(directory.parent, "snapshot size", wait):
         contents = records.contents(directory)
-        records.named_snapshot(directory, snapshot)
+        records.shown_snapshot(directory, snapshot)
         layers = chain.read(directory, layout.image(snapshot))
         children = [chain.layer(path) for path in _children(contents, snapshot)]
         protected = clones.of(opened.root, contents.volume.uuid, snapshot)

@@ -22,7 +22,7 @@ def _of(root: Path, operation: str, path: Path) -> Iterator[Problem]:
         repair = "if no newer snapengine wrote it, move it out of the store, then verify again"
         yield health.problem("journal-damaged", operation, path, e.what, repair)
         return
-    if entry is not None and not journal.is_running(root, operation):
+    if entry is not None and not journal.is_running(root, operation) and _is_there(root, operation):
         if (stale := _stale(root, entry)) is not None:
             repair = "its operation has ended: move the entry out of the store, then verify again"
             yield health.problem("journal-damaged", operation, path, stale, repair)
@@ -32,6 +32,11 @@ def _of(root: Path, operation: str, path: Path) -> Iterator[Problem]:
         if not all(directory.is_dir() for directory in settle.directories(root, entry)):
             repair = "mount the disk of its volume; only if the volume is gone for good, remove this file"
         yield health.problem("unfinished", entry.volume_uuid, path, message, repair)
+
+
+def _is_there(root: Path, operation: str) -> bool:
+    """Tell whether an operation that nobody works on has an entry still; without one it ended while we looked."""
+    return journal.path_of(root, operation).exists()
 
 
 def _local(started: str) -> str:

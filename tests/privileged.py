@@ -32,6 +32,19 @@ def small_disk(path: Path, kib: int) -> Iterator[Path]:
 
 
 @contextmanager
+def shown_at(path: Path, directory: Path) -> Iterator[Path]:
+    """Have a directory at path, a new one, too, for the block: a bind mount."""
+    path.mkdir()
+    done = subprocess.run(["mount", "--bind", directory, path], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"this machine lets nobody mount: {done.stderr}")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "--lazy", path], check=True)
+
+
+@contextmanager
 def xfs(directory: Path, mib: int = 512) -> Iterator[Path]:
     """Have an XFS file system, on which files can share extents, at directory/xfs for the block."""
     disk, image = directory / "xfs", directory / "xfs.img"

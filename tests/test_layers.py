@@ -26,7 +26,7 @@ LAYERS = (
     ("draft", "resume"),
     ("merge", "removal"),
     ("content", "cost", "sound"),
-    ("claims", "clones", "custody", "deleted", "founding", "maps", "quota"),
+    ("claims", "clones", "custody", "deleted", "founding", "inside", "maps", "quota"),
     ("chain", "driver", "imagelock", "journal", "roster", "store"),
     ("durable", "foreign", "lock", "records", "reflink"),
     ("inspector", "intent", "tree", "visible"),

@@ -1,0 +1,73 @@
+"""Who looks while others work: what went in between is not found, which is no damage."""
+
+from pathlib import Path
+
+import pytest
+
+from snapengine import errors, journal, store
+from snapengine.engine import Engine
+from tests.oracle import Oracle
+
+
+@pytest.fixture
+def db(oracle: Oracle) -> str:
+    volume = oracle.volume("db")
+    oracle.write(volume)
+    return volume
+
+
+@pytest.mark.parametrize("look", [Engine.snapshot_sizes, Engine.diff_snapshots])
+def test_a_snapshot_that_goes_before_its_volume_is_locked_is_not_found(
+    oracle: Oracle, db: str, look: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = oracle.create(db, "first").uuid
+    found = store.find_snapshot
+
+    def found_and_gone(root: Path, uuid: str) -> Path:
+        directory = found(root, uuid)
+        monkeypatch.undo()
+        oracle.delete(snapshot)
+        return directory
+
+    monkeypatch.setattr(store, "find_snapshot", found_and_gone)
+    assert callable(look)
+    with pytest.raises(errors.NotFound, match=snapshot):
+        look(oracle.engine, snapshot)
+
+
+@pytest.mark.parametrize("look", [Engine.snapshot_sizes, Engine.diff_snapshots])
+def test_a_snapshot_that_an_unfinished_delete_destroys_is_not_found(oracle: Oracle, db: str, look: object) -> None:
+    first, second = (oracle.create(db, name).uuid for name in ("first", "second"))
+    directory = oracle.engine.volume_path(db).parent
+    kept = {path: path.read_bytes() for path in directory.glob(f"{first}.*")}
+    oracle.delete(first)
+    for path, data in kept.items():
+        path.write_bytes(data)  # as it lies there until a commit is done again
+
+    assert callable(look)
+    with pytest.raises(errors.NotFound, match=first):
+        look(oracle.engine, first)
+    assert second in {snapshot.uuid for snapshot in oracle.engine.list_snapshots(db)}
+
+
+def test_an_operation_that_ends_while_verify_looks_is_not_unfinished(
+    oracle: Oracle, db: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = journal.read
+    entry = oracle.engine.root / "journal" / f"{'0' * 31}1.json"
+
+    def read_and_gone(root: Path, operation: str) -> object:
+        found = read(root, operation)
+        entry.unlink(missing_ok=True)
+        return found
+
+    oracle.create(db, "first")
+    directory = oracle.engine.volume_path(db).parent.relative_to(oracle.engine.root)
+    entry.write_text(
+        f'{{"uuid":"{entry.stem}","verb":"create snapshot","volumeUuid":"{db}","directory":"{directory}",'
+        '"pid":1,"started":"Jan 1, 2026 1:00:00 AM","schemaVersion":1}'
+    )
+    assert [problem.kind for problem in oracle.engine.verify()] == ["unfinished"]
+    monkeypatch.setattr(journal, "read", read_and_gone)
+
+    assert oracle.engine.verify() == ()
