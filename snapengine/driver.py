@@ -65,6 +65,11 @@ def add_bitmap(path: Path, name: str, granularity: int) -> None:
     command.run("qemu-img", "bitmap", *args, silent=True)
 
 
+def switch_bitmap(path: Path, name: str, *, on: bool) -> None:
+    """Let the dirty bitmap called name of the image at path record what is written, or not; the backing is closed."""
+    command.run("qemu-img", "bitmap", "--enable" if on else "--disable", chain([path]), name, silent=True)
+
+
 def convert(
     source: Sequence[Path], fmt: Format, target: Path, progress: Progress | None = None, shared: bool = False
 ) -> None:

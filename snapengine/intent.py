@@ -27,7 +27,7 @@ class Entry(inventory.Struct, frozen=True, kw_only=True):
     counted  else the generation of the volume's record that decides, which is the first to publish
     resized  else the image whose size decides, once it is size
              where all four are None deciding was writing the entry, from then on it only goes forward
-    bitmaps  the active dirty bitmaps of the images that tools write to in place, beforehand: a kill may cost them
+    bitmaps  the dirty bitmaps of the images that tools write to in place, beforehand: a kill may cost them
     backing  what the commit's target, or the pulled image, then stands on, None for a standalone image
     run      what the pulled image took in, top first: it must read the same without them
     into     a merge down that belongs to the end: its target is committed into its source, which takes its name

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from snapengine import (
+    bitmaps,
     chain,
     content,
     driver,
@@ -45,6 +46,11 @@ class Join(NamedTuple):
     child: Layer
     run: tuple[Layer, ...]
     below: tuple[Layer, ...]
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers that become one, top first."""
+        return (self.child, *self.run)
 
     @property
     def backing(self) -> str | None:
@@ -81,12 +87,10 @@ def clone(join: Join, new: Path) -> None:
         reflink.copy(fd, new)
     finally:
         os.close(fd)
-    layers = (join.child, *join.run)
-    _apply(layers, (new, *join.under))
-    _join_bitmaps(layers, new)
-    for bitmap in _bitmaps(new):
-        if bitmap.in_use:
-            driver.remove_bitmap(new, bitmap.name)
+    ended = marked(join, pulled=False).ended
+    bitmaps.forget([new], ended)  # an image with one that is in use can't grow
+    _apply(join.layers, (new, *join.under))
+    bitmaps.join([*(layer.path for layer in join.layers[:-1]), new], new, ended)
     sound.check(new)
 
 
@@ -106,7 +110,9 @@ def pull(join: Join, progress: Progress | None, *, header_only: bool) -> None:
     what the run holds, whatever the tool said, the child is put back to stand on it, and Corrupt raised.
     """
     missing = _unhidden(join.run, join.child)
-    _join_bitmaps((join.child, *join.run), join.child.path)
+    paths, ended = [layer.path for layer in join.layers], marked(join, pulled=True).ended
+    bitmaps.forget(paths[:1], ended)
+    bitmaps.join(paths, paths[0], ended)
     if header_only:
         driver.unsafe_rebase(join.child.path, join.backing)
         return
@@ -116,44 +122,9 @@ def pull(join: Join, progress: Progress | None, *, header_only: bool) -> None:
         _put_back(child, join.run[0].path.name)
 
 
-def bitmaps(join: Join) -> tuple[str, ...]:
-    """Return the names of the active dirty bitmaps of the layers that are joined."""
-    found = (bitmap for layer in (join.child, *join.run) for bitmap in _bitmaps(layer.path))
-    return tuple(dict.fromkeys(bitmap.name for bitmap in found if bitmap.auto and not bitmap.in_use))
-
-
-def _join_bitmaps(layers: tuple[Layer, ...], target: Path) -> None:
-    """
-    Let the image at target have each active dirty bitmap of the layers, with all that is dirty in any of them.
-
-    One that a killed tool left in use in any of them is joined nowhere: nobody knows what it would have marked.
-    """
-    marked = {path: _bitmaps(path) for path in (*(layer.path for layer in layers), target)}
-    lost = {bitmap.name for same in marked.values() for bitmap in same if bitmap.in_use}
-    own = marked.pop(target)
-    for bitmap in own:
-        if bitmap.name in lost and not bitmap.in_use:
-            driver.remove_bitmap(target, bitmap.name)
-    found: dict[str, list[tables.Bitmap]] = {}
-    for bitmap in (bitmap for same in (own, *marked.values()) for bitmap in same if bitmap.name not in lost):
-        found.setdefault(bitmap.name, []).append(bitmap)
-    for name, same in found.items():
-        if name not in {bitmap.name for bitmap in own}:
-            driver.add_bitmap(target, name, min(2**bitmap.granularity_bits for bitmap in same))
-        for path, theirs in marked.items():
-            if name in {bitmap.name for bitmap in theirs}:
-                driver.merge_bitmap(path, target, name)
-
-
-def _bitmaps(path: Path) -> tuple[tables.Bitmap, ...]:
-    """Return the bitmaps, active or in use, of an image as it is now: a tool that wrote to it may have moved them."""
-    fd = inspector.open_image(path)
-    try:
-        header = chain.opened(fd, path).header
-        found = tables.read_bitmaps(fd, header, path=path) if tables.has_bitmaps(header) else ()
-        return tuple(bitmap for bitmap in found if bitmap.auto or bitmap.in_use)
-    finally:
-        os.close(fd)
+def marked(join: Join, *, pulled: bool) -> bitmaps.Marks:
+    """Return what becomes of the dirty bitmaps of the layers that are joined, by a pull or otherwise."""
+    return bitmaps.of(join.layers, join.child if pulled else join.run[-1])
 
 
 def finish_down(
@@ -168,13 +139,14 @@ def finish_down(
     if not os.path.lexists(source):
         return
     join = read(directory, into.target, into.source)
-    layers = (join.child, *join.run)
-    _forget_bitmaps(layers)
+    paths = [layer.path for layer in join.layers]
+    bitmaps.forget(paths, marked(join, pulled=False).ended)
+    _forget_bitmaps(join.layers)
     if len(join.run) == 1:
-        _apply(layers, (source, *join.under))
+        _apply(join.layers, (source, *join.under))
     else:
         driver.commit(target, into.source, progress)
-    _join_bitmaps(layers, source)
+    bitmaps.join(paths, source)
     sound.check(source)
     durable.copy_attributes(held, source)
     with imagelock.lease(held, target, volume):
@@ -189,9 +161,8 @@ def _forget_bitmaps(layers: tuple[Layer, ...]) -> None:
     That one is repaired last, since it is what tells.
     """
     cut_off = [layer for layer in layers if layer.header.bitmap_count and not tables.has_bitmaps(layer.header)]
-    for path in (layer.path for layer in layers if cut_off):
-        for bitmap in _bitmaps(path):
-            driver.remove_bitmap(path, bitmap.name)
+    if cut_off:
+        bitmaps.forget(layer.path for layer in layers)
     for layer in cut_off:
         driver.repair_leaks(layer.path)
 

@@ -134,8 +134,8 @@ def _mended(directory: Path, entry: Entry, kept: Kept | None, *, committed: bool
 
 def _note_broken(directory: Path, bitmaps: tuple[str, ...]) -> None:
     """Name dirty bitmaps in the volume's record that ended where they were needed, so that nobody relies on them."""
-    if bitmaps:
-        volume = records.stored_volume(directory)
+    volume = records.stored_volume(directory) if bitmaps else None
+    if volume is not None and not {*bitmaps} <= {*volume.broken_bitmaps}:
         broken = tuple(dict.fromkeys((*volume.broken_bitmaps, *bitmaps)))
         changed = msgspec.structs.replace(volume, broken_bitmaps=broken, generation=volume.generation + 1)
         durable.write(directory / layout.record(volume.uuid), inventory.encode(changed))

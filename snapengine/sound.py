@@ -23,7 +23,7 @@ def check(path: Path) -> None:
 
 def mend(path: Path, bitmaps: tuple[str, ...]) -> tuple[str, ...]:
     """
-    Do as check does for an image that had these active dirty bitmaps before a tool opened it for writing.
+    Do as check does for an image that had these dirty bitmaps before a tool opened it for writing.
 
     Returns those that it has no longer: a tool that is killed leaves them marked as in use, which nobody can read, and
     what is left of them is removed. May be cut off and done again.
@@ -33,8 +33,8 @@ def mend(path: Path, bitmaps: tuple[str, ...]) -> tuple[str, ...]:
         if bitmap.in_use and bitmap.name in bitmaps:
             driver.remove_bitmap(path, bitmap.name)
     check(path)
-    active = {bitmap.name for bitmap in left if bitmap.auto and not bitmap.in_use}
-    return tuple(name for name in bitmaps if name not in active)
+    sound = {bitmap.name for bitmap in left if not bitmap.in_use}
+    return tuple(name for name in bitmaps if name not in sound)
 
 
 def inconsistent(fd: int, layer: chain.Layer) -> tuple[str, ...]:

@@ -9,17 +9,19 @@ from snapengine.removal import Family, Step
 
 
 def removal(
-    place: Place, before: Family, after: Family, step: Step, way: Way | None, bitmaps: tuple[str, ...] = ()
-) -> Plan:
+    place: Place, before: Family, after: Family, step: Step, way: Way | None, bitmaps: tuple[str, ...] = (),
+    ended: tuple[str, ...] = (),
+) -> Plan:  # fmt: skip
     """
     Plan one step of a removal: the records are after's where they differ from before's; way is how images are joined.
 
-    bitmaps are the active dirty bitmaps of those images.
+    bitmaps are the dirty bitmaps of those images, ended those that end with them, which is noted.
 
     A clone commits by its rename, a pull by its header. A commit, and a step in which nothing moves, are committed by
     the volume's record: from then on the snapshots are gone for every reader, and recovery only goes forward.
     """
-    volume = draft.following(place, before.volume, **_differing(before.volume, after.volume))
+    changes = _differing(before.volume, after.volume) | {"broken_bitmaps": draft.broken(before.volume, ended)}
+    volume = draft.following(place, before.volume, **changes)
     changed: list[tuple[str, Struct]] = [(layout.record(volume.uuid), volume)]
     changed += [(layout.record(u), r) for u, r in after.snapshots.items() if r is not before.snapshots[u]]
     changed += [(layout.trash_record(u), r) for u, r in after.trash.items() if r is not before.trash[u]]

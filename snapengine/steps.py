@@ -68,8 +68,8 @@ def take(work: Held, step: Step, direction: Direction, progress: Progress | None
             _held(work, before, written, looked)  # nobody may read it either, whom that lock would not keep out
         _require_single(work, before, written if way in ("clone", "commit") else moving)
         _held(work, before, [uuid for uuid in (*step.run, *step.drop) if uuid not in written], stack)
-        bitmaps = merge.bitmaps(choice.join) if choice.join else ()
-        made = step_plan.removal(work.place, before, after, step, way, bitmaps)
+        marks = merge.marked(choice.join, pulled=way in ("pull", "rebase")) if choice.join else ()
+        made = step_plan.removal(work.place, before, after, step, way, *marks)
         _run(work, made, choice, images, progress)
     if step.child is not None and step.child != before.volume.uuid:
         _note_size(work.directory, after, step.child)
@@ -134,9 +134,6 @@ def _require_joinable(join: Join, way: Cost) -> None:
         if size < join.child.header.size and any(under.header.size > size for under in layers[number + 1 :]):
             what = f"{layer.path} is smaller than what lies under it, and hides its end; flatten the volume instead"
             raise errors.Conflict(what=what)
-    sizes = {layer.header.size for layer in (join.child, *join.run)}
-    if way.way == "commit" and len(join.run) > 1 and len(sizes) > 1 and merge.bitmaps(join):
-        raise errors.Conflict(what="layers of several sizes carry a dirty bitmap; delete the snapshots one by one")
 
 
 def _run(work: Held, made: Plan, choice: Choice, images: dict[str, Image], progress: Progress | None) -> None:

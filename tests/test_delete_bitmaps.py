@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests import check, prepared, privileged
+from tests import check, images, prepared, privileged
 from tests.oracle import CLUSTER, MIB, Oracle
 from tests.prepared import By, Stores
 
@@ -177,4 +177,19 @@ def test_an_undo_leaves_the_bitmaps_as_if_the_snapshot_had_never_been_made(oracl
     oracle.undo(volume)
 
     assert_marks(path, {"backup": {2, 5}}, set())
+    checked(oracle)
+
+
+@BY
+def test_a_bitmap_that_is_switched_off_stays_so_and_is_joined_too(stores: Stores[Marked], by: By) -> None:
+    oracle, found = stores.copy(by)
+    active = oracle.engine.volume_path(found.volume)
+    bitmap(active, "--disable", "upper")
+    bitmap(active, "--disable", "both")
+    prepared.delete(oracle, by, found.third)
+    states = {b.name: b.flags for b in images.Images().facts(active).info.bitmaps}
+    assert states == {"both": [], "mixed": ["auto"], "upper": []}
+    bitmap(active, "--enable", "upper")
+    bitmap(active, "--enable", "both")
+    assert_marks(active, {"both": {4, 6}, "mixed": {4, 6}, "upper": {6}}, {4, 6})
     checked(oracle)

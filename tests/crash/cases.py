@@ -112,6 +112,9 @@ VERBS = {
     "delete by commit with bitmaps": Verb(
         "bitmaps", lambda o, t: o.delete(_snapshot(o, "marked"), direction="commit")
     ),
+    "delete by commit after the volume grew": Verb(
+        "grown", lambda o, t: o.delete(t.third, _snapshot(o, "marked"), direction="commit")
+    ),
     "delete a covered one": Verb("covered", lambda o, t: o.delete(t.third)),
     "delete a leaf": Verb("plain", lambda o, t: o.delete(t.second, descendants=True)),
     "delete with descendants": Verb("plain", lambda o, t: o.delete(t.first, descendants=True)),
@@ -140,6 +143,7 @@ STORES: dict[str, Callable[[Oracle, Things], object]] = {
     "at the limit": lambda o, t: o.engine.set_depth_limit(2),
     "bitmap": lambda o, t: _bitmap(o.engine.volume_path(t.volume)),
     "bitmaps": lambda o, t: _bitmaps(o, t.volume),
+    "grown": lambda o, t: _grown(o, t.volume),
     "clean": lambda o, t: o.revert(t.second),
     "small clusters": lambda o, t: _small_clusters(o.engine.volume_path(t.volume)),
     "covered": lambda o, t: o.write(t.volume, 0, 8 * CLUSTER),
@@ -250,6 +254,13 @@ def _bitmaps(oracle: Oracle, volume: str) -> None:
     oracle.write(volume, 6 * CLUSTER)
     oracle.create(volume, "marked")
     oracle.write(volume, 7 * CLUSTER)
+
+
+def _grown(oracle: Oracle, volume: str) -> None:
+    """Have one more snapshot, "marked", which is smaller than the volume by now, and a bitmap in both."""
+    _bitmaps(oracle, volume)
+    oracle.resize(volume, 2 * MIB)
+    oracle.write(volume, 2 * MIB - CLUSTER)
 
 
 def _small_clusters(path: Path) -> None:

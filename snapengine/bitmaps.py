@@ -1,0 +1,76 @@
+"""
+Join the dirty bitmaps of layers that become one image: all that is dirty in any of them.
+
+One that is switched off counts as well: a backup that keeps several may still read it. What can't be joined ends, and
+whoever joins notes it as broken: one that a killed tool left in use, and one of another size (qemu-img joins none).
+"""
+
+import os
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from snapengine import chain, driver, inspector, tables
+from snapengine.chain import Layer
+from snapengine.tables import Bitmap
+
+
+class Marks(NamedTuple):
+    """The names of the bitmaps of layers: those that can be read, and which of all can't be joined."""
+
+    readable: tuple[str, ...]
+    ended: tuple[str, ...]
+
+
+def of(layers: Sequence[Layer], target: Layer) -> Marks:
+    """
+    Return what becomes of the bitmaps of layers, top first, when all are joined in target, one of them.
+
+    What target has grows with it to the size of the top one; the others' stay as large as they are.
+    """
+    size = layers[0].header.size
+    found = [(layer, bitmap) for layer in layers for bitmap in read(layer.path)]
+    readable = (bitmap.name for _, bitmap in found if not bitmap.in_use)
+    ended = (b.name for layer, b in found if b.in_use or (layer is not target and layer.header.size != size))
+    return Marks(tuple(dict.fromkeys(readable)), tuple(dict.fromkeys(ended)))
+
+
+def read(path: Path) -> tuple[Bitmap, ...]:
+    """Return the bitmaps of an image as it is now: a tool that wrote to it may have moved them."""
+    fd = inspector.open_image(path)
+    try:
+        header = chain.opened(fd, path).header
+        return tables.read_bitmaps(fd, header, path=path) if tables.has_bitmaps(header) else ()
+    finally:
+        os.close(fd)
+
+
+def join(layers: Sequence[Path], target: Path, ended: Collection[str] = ()) -> None:
+    """
+    Let the image at target have each bitmap of layers, top first and itself among them, with all that any marks.
+
+    It records or not as in the uppermost that has it. ended are those that are left out, see of; target has none.
+    """
+    marked = {path: {bitmap.name: bitmap for bitmap in read(path)} for path in layers}
+    for name in dict.fromkeys(name for path in layers for name in marked[path] if name not in ended):
+        same = {path: found[name] for path, found in marked.items() if name in found}
+        uppermost = next(iter(same.values()))
+        if target not in same:
+            driver.add_bitmap(target, name, min(2**bitmap.granularity_bits for bitmap in same.values()))
+        for path in same:
+            if path != target:
+                driver.merge_bitmap(path, target, name)
+        if uppermost.auto != (target not in same or same[target].auto):
+            driver.switch_bitmap(target, name, on=uppermost.auto)
+
+
+def forget(paths: Iterable[Path], names: Collection[str] | None = None) -> None:
+    """
+    Remove the bitmaps with these names, or all, from the images at paths, one image after the other.
+
+    The last image is done last: if it is what tells that they must go, this may be cut off and done again.
+    """
+    for path in paths:
+        for bitmap in read(path):
+            if names is None or bitmap.name in names:
+                driver.remove_bitmap(path, bitmap.name)
