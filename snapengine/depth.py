@@ -18,4 +18,5 @@ def reads_base(opened: Store, directory: Path) -> bool:
         return False
     found = records.contents(directory)
     latest = tree.latest(found.volume)
-    return plan.is_full(found.snapshots[latest] if latest else None, limit(opened, found.volume))
+    parent = found.snapshots.get(latest) if latest else None  # a lost record is told of where it is needed
+    return plan.is_full(parent, limit(opened, found.volume))

@@ -252,3 +252,13 @@ def test_a_clone_for_which_there_is_no_room_is_refused_before_anything_is_made(t
             oracle.flatten(volume)
         oracle.check()
         assert check.locks(disk) == []
+
+
+def test_a_clone_whose_latest_snapshot_lost_its_record_is_told_so(oracle: Oracle) -> None:
+    source = oracle.volume("source")
+    clone = oracle.clone(oracle.create(source, "base").uuid, "clone", linked=True)
+    lost = oracle.create(clone, "lost").uuid
+    (oracle.engine.volume_path(clone).parent / f"{lost}.json").unlink()
+
+    with pytest.raises(errors.Corrupt, match=f"snapshot {lost}, which has no record"):
+        oracle.engine.create_snapshot(clone, "next")
