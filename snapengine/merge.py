@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from snapengine import (
     bitmaps,
+    caching,
     chain,
     content,
     driver,
@@ -89,17 +90,17 @@ def clone(join: Join, new: Path) -> None:
         os.close(fd)
     ended = marked(join, pulled=False).ended
     bitmaps.forget([new], ended)  # an image with one that is in use can't grow
-    _apply(join.layers, (new, *join.under))
+    _apply(join.layers, (new, *join.under), "share")
     bitmaps.join([*(layer.path for layer in join.layers[:-1]), new], new, ended)
     sound.check(new)
 
 
-def _apply(layers: Sequence[Layer], target: Sequence[Path]) -> None:
+def _apply(layers: Sequence[Layer], target: Sequence[Path], how: driver.How) -> None:
     """Write what layers, top first, hold above the last of them onto the top image of target, which holds that one."""
     if layers[0].header.size > layers[-1].header.size:
         driver.grow(target, layers[0].header.size)
     for above, under in reversed([*zip(layers, layers[1:])]):
-        driver.apply([above.path, under.path], target)
+        driver.apply([above.path, under.path], target, how)
 
 
 def pull(join: Join, progress: Progress | None, *, header_only: bool) -> None:
@@ -142,10 +143,11 @@ def finish_down(
     paths = [layer.path for layer in join.layers]
     bitmaps.forget(paths, marked(join, pulled=False).ended)
     _forget_bitmaps(join.layers)
+    direct = caching.is_needless(source, join.layers[:-1])
     if len(join.run) == 1:
-        _apply(join.layers, (source, *join.under))
+        _apply(join.layers, (source, *join.under), "direct" if direct else "copy")
     else:
-        driver.commit(target, into.source, progress)
+        driver.commit(target, into.source, progress, direct=direct)
     bitmaps.join(paths, source)
     sound.check(source)
     durable.copy_attributes(held, source)

@@ -25,7 +25,7 @@ LAYERS = (
     ("conversion", "duplicate", "fate", "plan", "settle", "sources", "step_plan", "strays", "tidy"),
     ("draft", "resume"),
     ("merge", "removal"),
-    ("bitmaps", "content", "cost", "sound"),
+    ("bitmaps", "caching", "content", "cost", "sound"),
     ("claims", "clones", "custody", "deleted", "founding", "inside", "maps", "quota"),
     ("chain", "driver", "imagelock", "journal", "roster", "store"),
     ("durable", "foreign", "lock", "records", "reflink"),
