@@ -4,7 +4,7 @@ What each way of joining layers costs, from their extents, and which to take. Pu
 The seconds are those of this kind of machine (`make bench`); only how they compare counts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from snapengine import errors, spans, units
@@ -18,6 +18,8 @@ _BYTE = {"clone": 0.0, "rebase": 0.0, "pull": 1.5e-9, "commit": 1.2e-9}
 _EXTENT = {"clone": 60e-6, "rebase": 0.0, "pull": 30e-6, "commit": 60e-6}
 _WRITE = {"clone": 0.0, "rebase": 0.0, "pull": 2e-3, "commit": 0.0}  # a pull waits for the disk at each
 _PIECE = 2 * units.MIB  # what qemu-img rebase writes at once
+_BLOCK = 4 * units.KIB  # of a file system: what files can share
+_L2_ENTRY, _REFCOUNT = 16, 2  # bytes, for each cluster; without extended L2 entries the first is half of that
 _FINAL = 1.5  # how much quicker a way must be that can't be stopped and destroys a frozen image
 
 
@@ -52,6 +54,42 @@ def costs(child: Sequence[Extent], run: Sequence[Sequence[Extent]]) -> dict[Way,
     return {cost.way: cost for cost in found}
 
 
+def room(way: Way, child: Sequence[Extent], run: Sequence[Sequence[Extent]], clusters: Sequence[int]) -> int:
+    """
+    Return the bytes that the image which a way of joining writes to grows by at most.
+
+    clusters are the cluster sizes of child and the layers of run. What is written fills whole clusters of that image,
+    and so do zeros that are no whole one; each range that one table maps may need a new table. A clone shares what
+    lies in whole clusters of its own, unless those are smaller than a file system's blocks, or compressed.
+    """
+    if way in ("pull", "rebase"):
+        missing = spans.minus(spans.union(*map(covered, run)), covered(child))
+        held = spans.union(*(covered(layer, data_only=True) for layer in run))
+        return _grown(spans.rounded(spans.intersection(missing, held), clusters[0]), clusters[0])
+    cluster, above = clusters[-1], [child, *run[:-1]]
+    is_sharing = way == "clone" and min(clusters) >= max(cluster, _BLOCK)
+    data = (e for layer in above for e in layer if e.kind == "compressed" or (e.kind == "data" and not is_sharing))
+    full = spans.rounded(((extent.start, extent.end) for extent in data), cluster)
+    zeros = [span for layer in above for span in _torn(layer, cluster)]
+    return _grown(spans.union(full, zeros), cluster)
+
+
+def _torn(layer: Sequence[Extent], cluster: int) -> Iterator[spans.Span]:
+    """Give the clusters that zeros of a layer fill in part only."""
+    for extent in (extent for extent in layer if extent.kind == "zero"):
+        for edge in (extent.start, extent.end):
+            if edge % cluster:
+                yield edge // cluster * cluster, -(-edge // cluster) * cluster
+
+
+def _grown(written: spans.Spans, cluster: int) -> int:
+    """Return what clusters that are written take with the tables that name and count them, at most."""
+    mapped = cluster * cluster // _L2_ENTRY
+    tables = spans.total(spans.rounded(written, mapped)) // mapped
+    data = spans.total(written) + tables * cluster
+    return data + (data // (cluster * cluster // _REFCOUNT) + 1) * cluster if written else 0
+
+
 def choose(
     found: dict[Way, Cost], direction: Direction, *, reflinks: bool, sole: bool, fitting: bool
 ) -> Cost:
@@ -59,7 +97,7 @@ def choose(
     Return the way to take: the quickest that is allowed.
 
     A commit must be quicker by half: it can't be stopped, and destroys a frozen image from its first write. sole:
-    nobody else stands on the layers that are joined. fitting: none of them is larger than what takes it in. Without
+    nobody else stands on the layers that are joined. fitting: none of them is larger than what stands on it. Without
     both only the child can be written to, and a commit is Conflict when direction asks for it.
     """
     if direction == "commit":

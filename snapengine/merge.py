@@ -18,6 +18,7 @@ from snapengine import (
     caching,
     chain,
     content,
+    cost,
     driver,
     durable,
     errors,
@@ -35,6 +36,8 @@ from snapengine import (
 )
 from snapengine.chain import Layer
 from snapengine.command import Progress
+from snapengine.cost import Way
+from snapengine.extents import Extent
 from snapengine.intent import Rename
 from snapengine.spans import Spans
 
@@ -80,6 +83,28 @@ def read(directory: Path, child: str, lowest: str) -> Join:
     return Join(layers[0], layers[1:end], layers[end:])
 
 
+def held(join: Join) -> list[tuple[Extent, ...]]:
+    """Return what each layer of the run holds, top first: also, as zeros, what it hides by its end."""
+    return _held(join.run, join.below, join.child.header.size)
+
+
+def _held(run: tuple[Layer, ...], below: tuple[Layer, ...], end: int) -> list[tuple[Extent, ...]]:
+    """Do so for what a child sees that ends at end: a layer reads as zeros behind its own size, see visible."""
+    layers, found = (*run, *below), []
+    for number, layer in enumerate(run):
+        size = layer.header.size
+        hidden = min(end, max((under.header.size for under in layers[number + 1 :]), default=0))
+        tail = (Extent(size, hidden - size, "zero", None),) if hidden > size else ()
+        found.append((*maps.of(layer), *tail))
+    return found
+
+
+def room(join: Join, way: Way) -> int:
+    """Return the bytes that joining takes at most while it lasts; see cost.room."""
+    clusters = [layer.header.cluster_size for layer in join.layers]
+    return cost.room(way, maps.of(join.child), held(join), clusters)
+
+
 def clone(join: Join, new: Path) -> None:
     """Make the existing empty file new an image that reads as the child does and stands on what is below the run."""
     lowest = join.run[-1]
@@ -110,7 +135,7 @@ def pull(join: Join, progress: Progress | None, *, header_only: bool) -> None:
     header_only: its own clusters hide all of the run, so that nothing is to be copied. Where what was copied is not
     what the run holds, whatever the tool said, the child is put back to stand on it, and Corrupt raised.
     """
-    missing = _unhidden(join.run, join.child)
+    missing = _unhidden(join.run, join.below, join.child)
     paths, ended = [layer.path for layer in join.layers], marked(join, pulled=True).ended
     bitmaps.forget(paths[:1], ended)
     bitmaps.join(paths, paths[0], ended)
@@ -180,7 +205,7 @@ def prove(directory: Path, pulled: str, run: tuple[str, ...]) -> None:
     under = chain.under(directory, child.backing) if child.backing else None
     below = chain.read(under.parent, under.name) if under else ()
     sound.check(child.path)
-    if not _reads_same((*layers, *below), (child, *below), _unhidden(layers, child)):
+    if not _reads_same((*layers, *below), (child, *below), _unhidden(layers, below, child)):
         _put_back(child, run[0])
 
 
@@ -189,11 +214,11 @@ def _put_back(child: Layer, onto: str) -> None:
     raise errors.Corrupt(what=f"{child.path} would not read the same without {onto}; it was left as it was")
 
 
-def _unhidden(run: tuple[Layer, ...], child: Layer) -> Spans:
-    """Return what the layers of run hold and the child does not, up to its end: nobody sees more through it."""
-    held = spans.union(*(extents.covered(maps.of(layer)) for layer in run))
-    missing = spans.minus(held, extents.covered(maps.of(child)))
-    return spans.intersection(missing, [(0, child.header.size)])
+def _unhidden(run: tuple[Layer, ...], below: tuple[Layer, ...], child: Layer) -> Spans:
+    """Return what the layers of run hold or hide and the child does not, up to its end: nobody sees more through it."""
+    end = child.header.size
+    held_there = spans.union(*map(extents.covered, _held(run, below, end)))
+    return spans.intersection(spans.minus(held_there, extents.covered(maps.of(child))), [(0, end)])
 
 
 def _reads_same(one: tuple[Layer, ...], other: tuple[Layer, ...], where: Spans) -> bool:

@@ -12,7 +12,6 @@ from snapengine import (
     clones,
     cost,
     durable,
-    errors,
     hold,
     imagelock,
     inventory,
@@ -116,24 +115,13 @@ def chosen(opened: Store, directory: Path, family: Family, step: Step, direction
     if step.child is None:
         return Choice(step, None, None)
     join = merge.read(directory, step_plan.image_of(family, step.child), layout.image(step.run[-1]))
-    found = cost.costs(maps.of(join.child), [maps.of(layer) for layer in join.run])
+    found = cost.costs(maps.of(join.child), merge.held(join))
     parents = family.parents
     going = (*step.run, *step.drop)
     others = [u for u, parent in parents.items() if parent in step.run and u not in (step.child, *going)]
-    fitting = all(layer.header.size <= join.child.header.size for layer in join.run)
+    fitting = all(under.header.size <= above.header.size for above, under in zip(join.layers, join.run))
     way = cost.choose(found, direction, reflinks=opened.record.reflinks, sole=not others, fitting=fitting)
-    _require_joinable(join, way)
     return Choice(step, join, way)
-
-
-def _require_joinable(join: Join, way: Cost) -> None:
-    """Raise Conflict for layers that can't be joined: a short one hides by its end what its extents do not tell."""
-    layers = (join.child, *join.run, *join.below)
-    for number, layer in enumerate(join.run, 1):
-        size = layer.header.size
-        if size < join.child.header.size and any(under.header.size > size for under in layers[number + 1 :]):
-            what = f"{layer.path} is smaller than what lies under it, and hides its end; flatten the volume instead"
-            raise errors.Conflict(what=what)
 
 
 def _run(work: Held, made: Plan, choice: Choice, images: dict[str, Image], progress: Progress | None) -> None:
@@ -142,7 +130,7 @@ def _run(work: Held, made: Plan, choice: Choice, images: dict[str, Image], progr
         operation.recorded(work, made, kept)
         return
     join, way = choice.join, choice.cost.way
-    durable.require_room(work.directory, choice.cost.bytes + _SLACK)
+    durable.require_room(work.directory, merge.room(join, way) + _SLACK)
     if way == "clone":
         making = _cloning(join, made)
         operation.over_active(work, made.entry, images[choice.step.child or ""], making)

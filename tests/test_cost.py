@@ -147,3 +147,45 @@ def test_a_commit_must_be_quicker_by_half() -> None:
     assert slower.seconds < pull.seconds < 1.5 * slower.seconds
     assert cost.choose({"pull": pull, "commit": slower}, "auto", **PLAIN).way == "pull"
     assert cost.choose({"pull": pull, "commit": quicker}, "auto", **PLAIN).way == "commit"
+
+
+def room(way: Way, child: str, *run: str, above: int = 64 * KIB, lowest: int = 64 * KIB, unit: int = 64 * KIB) -> int:
+    sizes = [*[above] * len(run), lowest]
+    return cost.room(way, extents(child, unit), [extents(layer, unit) for layer in run], sizes)
+
+
+TABLES = 2 * 64 * KIB  # one that names and one that counts
+LARGE = 2 * MIB
+LARGE_TABLES = 2 * LARGE
+
+
+@pytest.mark.parametrize(
+    ("way", "layers", "lowest", "expected"),
+    [
+        ("commit", ["d.d.", "...."], 64 * KIB, 128 * KIB + TABLES),
+        ("commit", ["z.z.", "dddd"], 64 * KIB, 0),
+        ("commit", ["d" + "." * 31 + "d", "."], LARGE, 2 * LARGE + LARGE_TABLES),
+        ("commit", ["d.d", "."], LARGE, LARGE + LARGE_TABLES),
+        ("commit", ["." * 31 + "z", "d" * 32], LARGE, LARGE + LARGE_TABLES),
+        ("commit", ["z" * 32, "d" * 32], LARGE, 0),
+        ("commit", ["...", "d..", "..d"], 64 * KIB, 64 * KIB + TABLES),
+        ("clone", ["d.d.", "...."], 64 * KIB, 0),
+        ("clone", ["c...", "...."], 64 * KIB, 64 * KIB + TABLES),
+        ("clone", ["d.d.", "...."], LARGE, LARGE + LARGE_TABLES),
+        ("pull", ["d...", ".d.d"], LARGE, 128 * KIB + TABLES),
+        ("pull", ["d...", ".z.z"], LARGE, 0),
+        ("rebase", ["dddd", ".d.d"], LARGE, 0),
+    ],
+)
+def test_what_is_written_takes_whole_clusters_and_their_tables(
+    way: Way, layers: list[str], lowest: int, expected: int
+) -> None:
+    assert room(way, *layers, lowest=lowest) == expected
+
+
+def test_a_pull_into_large_clusters_takes_whole_ones_too() -> None:
+    assert room("pull", "." * 33, "d" + "." * 31 + "d", above=LARGE) == 2 * LARGE + LARGE_TABLES
+
+
+def test_what_is_smaller_than_a_block_of_the_disk_can_not_be_shared() -> None:
+    assert room("clone", "d", ".", above=512, lowest=512, unit=512) > 512

@@ -1,15 +1,19 @@
 """Deletes where the layers have different sizes: grown volumes with dirty bitmaps, images that were shrunk by hand."""
 
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from snapengine import records
+from snapengine import errors, records
+from snapengine.engine import Engine
 from tests import check, prepared, privileged
-from tests.oracle import CLUSTER, MIB, Oracle
+from tests.oracle import CLUSTER, MIB, Oracle, poke
 from tests.prepared import By, Stores
 from tests.test_delete_bitmaps import assert_marks, bitmap, marks
+from tests.test_delete_promises import refused
 
 BY = pytest.mark.parametrize("by", ["pull", "commit", "clone"])
 
@@ -49,7 +53,7 @@ def broken(oracle: Oracle, volume: str) -> tuple[str, ...]:
 
 
 @BY
-@pytest.mark.parametrize("which", ["1", "2", "3", "12", "23", "123"])
+@pytest.mark.parametrize("which", ["1", "3", "12", "123"])
 def test_snapshots_with_bitmaps_of_other_sizes_are_deleted_and_no_byte_is_lost(
     stores: Stores[Grown], which: str, by: By
 ) -> None:
@@ -78,3 +82,80 @@ def test_a_bitmap_that_no_tool_can_join_ends_and_is_noted_as_broken(
     assert broken(oracle, found.volume) == ("backup",)
     if above == "third":
         assert set(marks(oracle.engine.volume_path(found.volume))) == {"backup"}
+
+
+SHRINK = ("qemu-img", "resize", "-q", "--shrink", "-f", "qcow2")
+
+SHORT = MIB + 512
+
+
+class Short(NamedTuple):
+    """A volume with snapshots one on the other; short was shrunk by hand, long and upper are as large as the volume."""
+
+    volume: str
+    lowest: str
+    long: str
+    short: str
+    upper: str
+
+
+@pytest.fixture(scope="module")
+def shorts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores[Short]]:
+    plain = tmp_path_factory.mktemp("plain")
+    with privileged.xfs(tmp_path_factory.mktemp("short")) as xfs:
+        yield Stores({"pull": plain, "commit": plain, "clone": xfs}, short)
+
+
+def short(oracle: Oracle) -> Short:
+    volume = oracle.volume(size=2 * MIB)
+    made = []
+    for number, name in enumerate(("lowest", "long", "short", "upper")):
+        oracle.write(volume, number * CLUSTER, 2 * MIB - 8 * CLUSTER if name == "long" else CLUSTER)
+        if name == "lowest":
+            oracle.write(volume, 2 * MIB - 2 * CLUSTER, 2 * CLUSTER)
+        made.append(oracle.create(volume, name).uuid)
+        if name == "short":
+            subprocess.run([*SHRINK, str(oracle.engine.snapshot_path(made[-1])), str(SHORT)], check=True)
+            oracle.expected[made[-1]] = oracle.expected[volume][:SHORT]
+            oracle.expected[volume] = oracle.expected[made[-1]] + bytes(2 * MIB - SHORT)
+    oracle.write(volume, MIB + 2 * CLUSTER, 512)
+    return Short(volume, *made)
+
+
+@BY
+@pytest.mark.parametrize("which", ["2", "3", "23", "34", "123", "234"])
+def test_what_a_short_snapshot_hides_by_its_end_stays_hidden(shorts: Stores[Short], which: str, by: By) -> None:
+    oracle, found = shorts.copy(by)
+    gone = [found[int(number)] for number in which]
+    try:
+        oracle.delete(*gone, direction=prepared.DIRECTIONS[by])
+    except errors.Conflict as e:
+        assert by == "commit" and "smaller" in str(e) and "use 'pull'" in str(e)
+        check.full(oracle.engine, oracle.expected, deep=False)
+        oracle.delete(*gone, direction="pull")
+    check.full(oracle.engine, oracle.expected, deep=False)
+
+
+def scattered(directory: Path) -> Path:
+    """Make a chain of an image with clusters of 2 MiB and one of 64 KiB that has one cluster in each of those."""
+    line = ["qemu-img", "create", "-q", "-f", "qcow2", "-o"]
+    subprocess.run([*line, "cluster_size=2M", "base.qcow2", "32M"], check=True, cwd=directory)
+    top = ["cluster_size=64k", "-F", "qcow2", "-b", "base.qcow2", "top.qcow2"]
+    subprocess.run([*line, *top], check=True, cwd=directory)
+    for number in range(16):
+        poke(directory / "top.qcow2", 7, number * 2 * MIB, CLUSTER)
+    return directory / "top.qcow2"
+
+
+@privileged.needs_root
+def test_a_commit_into_larger_clusters_is_refused_where_they_have_no_room(tmp_path: Path) -> None:
+    top = scattered(tmp_path)
+    with privileged.small_disk(tmp_path / "disk", 64 * 1024) as disk:
+        oracle = Oracle(Engine.init(disk / "storage"))
+        volume = oracle.import_chain(top, "db")
+        (base,) = (snapshot.uuid for snapshot in oracle.engine.list_snapshots(volume))
+        oracle.write(volume, CLUSTER)
+        with privileged.filled(disk, 16 * MIB), refused(oracle, errors.NoSpace, "no room"):
+            oracle.engine.delete_snapshots((base,), direction="commit")
+        oracle.delete(base, direction="commit")
+        check.full(oracle.engine, oracle.expected, deep=False)
