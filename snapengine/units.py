@@ -1,5 +1,6 @@
 """Sizes and times: bytes and UTC instants inside, people's and the contract's forms outside."""
 
+import os
 import re
 import time
 from datetime import UTC, datetime
@@ -42,6 +43,11 @@ def format_size(size: int) -> str:
     else:
         suffix = "PiB"
     return f"{value:.1f}".removesuffix(".0") + f" {suffix}"
+
+
+def allocated(status: os.stat_result) -> int:
+    """Return the bytes that a file of this status takes on its disk."""
+    return status.st_blocks * SECTOR  # always units of 512 bytes (stat(2))
 
 
 def round_up(size: int, step: int = SECTOR) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from snapengine import (
     chain,
     clones,
+    deleted,
     errors,
     health,
     journal,
@@ -25,7 +26,9 @@ from snapengine import (
     strays,
     tree,
     unfinished,
+    units,
 )
+from snapengine.command import Progress
 from snapengine.health import Problem
 from snapengine.records import Contents
 from snapengine.store import Store
@@ -36,31 +39,55 @@ _SEPARATE = "copy the file and put the copy in its place: what is written to one
 _REGROUP = "harmless; restore the record of the snapshot or of the group from a backup"
 
 
-def verify(opened: Store, volumes: tuple[str, ...], deep: bool, wait: float) -> tuple[Problem, ...]:
+class _Look:
+    """How deep verify looks, and how far it is, by what the images take."""
+
+    def __init__(self, directories: Iterable[Path], deep: bool, progress: Progress | None) -> None:
+        self.deep = deep
+        self._progress = progress
+        self._done = self._total = 0
+        with suppress(OSError):  # what can't be read is a problem of its own
+            self._total = sum(map(deleted.allocated, directories)) if progress is not None else 0
+
+    def has_seen(self, path: Path) -> None:
+        """Tell how far it is, once the image at path was looked at."""
+        if self._progress is None:
+            return
+        with suppress(OSError):
+            self._done += units.allocated(os.lstat(path))
+        self._progress(min(self._done / self._total, 1.0) if self._total else 1.0)
+
+
+def verify(
+    opened: Store, volumes: tuple[str, ...], deep: bool, wait: float, progress: Progress | None = None
+) -> tuple[Problem, ...]:
     """
     Return all problems of the volumes, or of the whole store when none are given.
 
-    deep runs `qemu-img check` on each image too. A volume is looked at under its lock, together with others that only
-    read: Locked when a writing operation holds it for longer than wait seconds.
+    deep runs `qemu-img check` on each image too; progress is told the fraction done after each. A volume is looked at
+    under its lock, together with others that only read: Locked when a writing operation holds it for longer than wait
+    seconds.
     """
     root, uuid = opened.root, opened.record.uuid
-    if volumes:
-        return tuple(_volumes(root, [store.find_volume(root, v) for v in volumes], deep, wait))
-    whole = _volumes(root, store.all_directories(root), deep, wait)
+    named = [store.find_volume(root, v) for v in volumes]
+    look = _Look(named or store.all_directories(root), deep, progress)
+    if named:
+        return tuple(_volumes(root, named, look, wait))
+    whole = _volumes(root, store.all_directories(root), look, wait)
     parts = (unfinished.problems(root), _accounts(opened), _groups(root), _outside(opened), whole)
     return tuple(problem for part in parts for problem in health.readable(uuid, root, part))
 
 
-def _volumes(root: Path, directories: Iterable[Path], deep: bool, wait: float) -> Iterator[Problem]:
+def _volumes(root: Path, directories: Iterable[Path], look: _Look, wait: float) -> Iterator[Problem]:
     for directory in directories:
         with suppress(FileNotFoundError):
             uuid = directory.parent.name.removeprefix("vol-")
-            yield from health.readable(uuid, directory, _locked(root, directory, deep, wait))
+            yield from health.readable(uuid, directory, _locked(root, directory, look, wait))
 
 
-def _locked(root: Path, directory: Path, deep: bool, wait: float) -> Iterator[Problem]:
+def _locked(root: Path, directory: Path, look: _Look, wait: float) -> Iterator[Problem]:
     with lock.shared(directory.parent, "verify", wait):
-        found = _volume(root, directory, deep)
+        found = _volume(root, directory, look)
     yield from found
 
 
@@ -116,7 +143,7 @@ def _stray(uuid: str, path: Path) -> Problem:
     return Problem(kind="stray-file", object=uuid, path=str(path), message=message, repair="move it out of the store")
 
 
-def _volume(root: Path, directory: Path, deep: bool) -> list[Problem]:
+def _volume(root: Path, directory: Path, look: _Look) -> list[Problem]:
     volume = directory.parent.name.removeprefix("vol-")
     try:
         contents = records.contents(directory)
@@ -132,7 +159,8 @@ def _volume(root: Path, directory: Path, deep: bool) -> list[Problem]:
         strangers = roster.strangers(root, contents)
         found += [health.problem("wrong-group", uuid, path, message, _REGROUP) for uuid, path, message in strangers]
     for image in _images(contents):
-        found += health.readable(image[0], directory / image[1], health.of_image(directory, *image, deep))
+        found += health.readable(image[0], directory / image[1], health.of_image(directory, *image, look.deep))
+        look.has_seen(directory / image[1])
     return found
 
 

@@ -145,3 +145,12 @@ def test_an_import_that_takes_long_shows_its_progress(engine: Engine, tmp_path: 
     assert "importing" not in terminal(engine.root, *words)[1]
     assert "importing" not in terminal(engine.root, *words, "--quiet", start=AT_ONCE)[1]
     assert process(*words, start=AT_ONCE, SNAPENGINE_ROOT=str(engine.root)).stderr == ""
+
+
+def test_a_deep_verify_that_takes_long_shows_its_progress(engine: Engine, db: str) -> None:
+    poke(engine.volume_path(db), 1, 0, 2**20)
+    for words in (("verify", "--deep"), ("verify", "db", "--deep")):
+        _, shown = terminal(engine.root, *words, start=AT_ONCE, columns=120)
+        assert "checking" in shown and "MiB" in shown and "/s" in shown and "no problems" in shown
+    assert "checking" not in terminal(engine.root, "verify", start=AT_ONCE)[1]
+    assert process("verify", "--deep", start=AT_ONCE, SNAPENGINE_ROOT=str(engine.root)).stderr == ""

@@ -1,12 +1,14 @@
 """What concerns the primary storage as a whole: init, status, verify, config."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
 
 import snapengine
 from snapengine import errors
-from snapengine.cli import complete, session, settings, show, text, wire
+from snapengine.cli import complete, progress, session, settings, show, text, wire
 
 if TYPE_CHECKING:
     from snapengine.health import Problem
@@ -71,13 +73,25 @@ def verify(volumes: tuple[str, ...], deep: bool) -> None:
     Exit code 0: all is well; 6: there are problems, each with what to do.
     """
     engine = session.engine(recover=False)
-    problems = engine.verify(tuple(engine.find_volume(volume) for volume in volumes), deep=deep)
+    found = tuple(engine.find_volume(volume) for volume in volumes)
+    with progress.shown("checking", lambda: _taken(engine, found)) as report:
+        problems = engine.verify(found, deep=deep, progress=report if deep else None)
     if show.in_json():
         show.raw(wire.document({"problems": problems}))
     else:
         show.line("\n".join(_told(problem) for problem in problems) or "no problems")
     if problems:
         raise click.exceptions.Exit(errors.Corrupt.exit_code)
+
+
+def _taken(engine: snapengine.Engine, volumes: Sequence[str]) -> int:
+    """Return what the images take that are looked at, by the records that can be read."""
+    if not volumes:
+        return engine.status().used
+    with suppress(errors.Error):
+        sizes = [engine.get_volume(volume).actual_size for volume in volumes]
+        return sum(sizes) + sum(snapshot.size for volume in volumes for snapshot in engine.list_snapshots(volume))
+    return 0
 
 
 def _told(problem: "Problem") -> str:

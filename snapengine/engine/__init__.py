@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from snapengine import accounts, arguments, errors, founding, lock, lookup, recovery, status, store, tag, verify
+from snapengine.command import Progress
 from snapengine.engine.groups import Groups
 from snapengine.engine.snapshots import Snapshots
 from snapengine.engine.trash import Trash
@@ -118,6 +119,8 @@ class Engine(Volumes, Snapshots, Groups, Trash):
         """Take a tag from a volume or snapshot; returns those that are left."""
         return tag.remove(self._store, uuid, text, self.wait)
 
-    def verify(self, volumes: tuple[str, ...] = (), *, deep: bool = False) -> tuple[Problem, ...]:
+    def verify(
+        self, volumes: tuple[str, ...] = (), *, deep: bool = False, progress: Progress | None = None
+    ) -> tuple[Problem, ...]:
         """Return what is wrong with these volumes, or with the whole store; changes nothing. See verify.verify."""
-        return verify.verify(self._store, volumes, deep, self.wait)
+        return verify.verify(self._store, volumes, deep, self.wait, progress)
