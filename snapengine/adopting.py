@@ -154,7 +154,7 @@ def _copies(source: Source, top: str) -> list[_Copy]:
 
 
 def _allocated(layer: Layer) -> int:
-    return os.fstat(layer.fd).st_blocks * 512
+    return units.allocated(os.fstat(layer.fd))
 
 
 def _is_shared(opened: Store, source: Source) -> bool:

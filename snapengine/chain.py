@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from snapengine import arguments, errors, inspector, layout, records
+from snapengine import arguments, errors, inspector, layout, records, units
 from snapengine.checks import Expected
 from snapengine.qcow2 import Header
 
@@ -66,7 +66,7 @@ def opened(fd: int, path: Path, expected: Expected | None = None) -> Layer:
     """Return the inspected image that is open as fd; by default it may stand on any bare name, or its volume's base."""
     header = inspector.inspect(fd, path, expected or _own(base(path.parent)))
     stat = os.fstat(fd)
-    return Layer(path, header, stat.st_ino, stat.st_mtime_ns, stat.st_blocks * 512)
+    return Layer(path, header, stat.st_ino, stat.st_mtime_ns, units.allocated(stat))
 
 
 def base(directory: Path) -> str | None:

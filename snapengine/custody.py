@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from snapengine import durable, errors, imagelock, reflink
+from snapengine import durable, errors, imagelock, reflink, units
 from snapengine.store import Store
 
 _OTHERS_WRITE = 0o022
@@ -51,7 +51,7 @@ def copies(opened: Store, sources: Sequence[int], stack: ExitStack) -> list[int]
     """
     device = os.stat(opened.root).st_dev
     can_share = {fd: opened.record.reflinks and os.fstat(fd).st_dev == device for fd in sources}
-    durable.require_room(opened.root, sum(os.fstat(fd).st_blocks * 512 for fd in sources if not can_share[fd]))
+    durable.require_room(opened.root, sum(units.allocated(os.fstat(fd)) for fd in sources if not can_share[fd]))
     return [_copy(opened.root, fd, can_share[fd], stack) for fd in sources]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from snapengine import errors, layout, records, store
+from snapengine import errors, layout, records, store, units
 from snapengine.inventory import VolumeRecord
 from snapengine.records import Contents
 
@@ -30,7 +30,7 @@ def find(root: Path, volume: str) -> Path:
     for directory in directories(root):
         if directory.parent.name == f"vol-{volume}":
             return directory
-    raise errors.NotFound(kind="deleted volume", name=volume, hint="'snapengine volume list --deleted' shows them")
+    raise errors.unknown("deleted volume", volume)
 
 
 def has(root: Path, volume: str) -> bool:
@@ -40,10 +40,10 @@ def has(root: Path, volume: str) -> bool:
 
 def allocated(directory: Path) -> int:
     """Return the bytes that the files of the volume in directory take; two names of one file count once."""
-    blocks = {}
+    found = {}
     with suppress(FileNotFoundError):  # it has just been deleted, or recovered
         for name in os.listdir(directory):
             with suppress(FileNotFoundError):  # a verb has just renamed or removed it
                 status = os.lstat(directory / name)
-                blocks[status.st_ino] = status.st_blocks
-    return sum(blocks.values()) * 512
+                found[status.st_ino] = units.allocated(status)
+    return sum(found.values())

@@ -52,7 +52,7 @@ def diff(
     directory = store.find_snapshot(opened.root, first)
     other = directory if second is None else store.find_snapshot(opened.root, second)
     if other != directory:
-        volumes = " and ".join(found.parent.name.removeprefix("vol-") for found in (directory, other))
+        volumes = " and ".join(layout.volume_of(found) for found in (directory, other))
         raise errors.Invalid(what=f"the snapshots are of different volumes, {volumes}; give two of one volume")
     with lock.shared(directory.parent, "diff", wait):
         with _chain(opened, directory, first) as before, _chain(opened, directory, second) as after:

@@ -79,6 +79,15 @@ class NotFound(Error):
     description = "The resource was not found"
 
 
+_LISTS = {"deleted volume": "volume list --deleted", "trash item": "trash list"}  # the others' are called as they are
+
+
+def unknown(kind: str, name: str, more: str = "") -> NotFound:
+    """Return that no object of this kind, which has a list to look into, is called name; more is a further hint."""
+    shows = f"'snapengine {_LISTS.get(kind, f'{kind} list')}' shows those that are"
+    return NotFound(kind=kind, name=name, hint=shows + more)
+
+
 class NoStorage(NotFound):
     """The root holds no primary storage."""
 

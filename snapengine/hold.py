@@ -110,7 +110,7 @@ def present(directory: Path) -> Iterator[None]:
     except FileNotFoundError as e:
         if directory.is_dir():
             raise
-        name = directory.parent.name.removeprefix("vol-")
+        name = layout.volume_of(directory)
         raise errors.NotFound(kind="volume", name=name, hint="it was removed meanwhile") from e
 
 

@@ -59,6 +59,11 @@ def is_deleted(directory: Path) -> bool:
     return directory.parent.parent.parent.name == TRASH
 
 
+def volume_of(directory: Path) -> str:
+    """Return the uuid of the volume whose `snapshots` directory this is."""
+    return directory.parent.name.removeprefix("vol-")
+
+
 def account_of(directory: Path) -> str:
     """Return the uuid of the account that a volume's `snapshots` directory belongs to."""
     return directory.parent.parent.name.removeprefix("acct-")

@@ -159,11 +159,17 @@ def _one(opened: Store, kind: str, text: str, things: Sequence[Named], within: I
         _check_groups(opened, text)
     else:
         _check_damaged(opened, kind, text)
-    raise errors.NotFound(kind=kind, name=text, hint=_hint(opened, kind, text))
+    if known := _known(opened, kind, text):
+        raise errors.NotFound(kind=kind, name=text, hint=known)
+    short = f", and the start of a uuid has {MIN_PREFIX} characters or more" if 0 < len(text) < MIN_PREFIX else ""
+    if kind == "object":
+        hint = "'snapengine volume list' and 'snapengine snapshot list' show those that are"
+        raise errors.NotFound(kind=kind, name=text, hint=hint + short)
+    raise errors.unknown(kind, text, short)
 
 
-def _hint(opened: Store, kind: str, text: str) -> str:
-    """Return what to do where text names nothing."""
+def _known(opened: Store, kind: str, text: str) -> str | None:
+    """Return what else text names, and what to do then; None where it names nothing."""
     if kind in ("volume", "object") and (found := _matching(_deleted(opened), text)):
         return f"it is deleted, 'snapengine volume recover {found[0].uuid}' brings it back"
     if kind in ("snapshot", "object") and (gone := _named(_deleted_snapshots(opened), text)):
@@ -173,8 +179,7 @@ def _hint(opened: Store, kind: str, text: str) -> str:
         return f"that is a volume, 'snapengine snapshot list {volumes[0].uuid}' shows its snapshots"
     if kind == "volume" and (places := _named(_snapshots(opened), text)):
         return f"that is a snapshot of volume '{places[0].volume.name}'"
-    short = f", and the start of a uuid has {MIN_PREFIX} characters or more" if 0 < len(text) < MIN_PREFIX else ""
-    return _LISTS[kind] + short
+    return None
 
 
 def _matching(things: Sequence[Thing], text: str) -> list[Thing]:
@@ -214,13 +219,3 @@ def _check_groups(opened: Store, text: str) -> None:
                 roster.read(opened.root, uuid)
             except errors.Corrupt as e:
                 raise errors.Corrupt(what=f"group '{text}' was not found, but not all could be read: {e.what}") from e
-
-
-_LISTS = {
-    "group": "'snapengine group list' shows those that are",
-    "volume": "'snapengine volume list' shows those that are",
-    "deleted volume": "'snapengine volume list --deleted' shows those that are",
-    "snapshot": "'snapengine snapshot list' shows those that are",
-    "trash item": "'snapengine trash list' shows those that are",
-    "object": "'snapengine volume list' and 'snapengine snapshot list' show those that are",
-}

@@ -72,7 +72,7 @@ def _found(root: Path, account: str) -> Iterator[str]:
         for directory in store.volume_directories(root / part / f"acct-{account}"):
             with suppress(FileNotFoundError):  # the volume has just been deleted or recovered, or is gone
                 names = os.listdir(directory)
-                volume = directory.parent.name.removeprefix("vol-")
+                volume = layout.volume_of(directory)
                 yield from (u for u in map(layout.recorded, names) if u is not None and u != volume)
 
 

@@ -71,14 +71,14 @@ def read_volume(directory: Path) -> VolumeRecord:
 
 def stored_volume(directory: Path) -> VolumeRecord:
     """Return the record of the volume in directory as it was written; errors as for read_volume."""
-    volume = directory.parent.name.removeprefix("vol-")
+    volume = layout.volume_of(directory)
     path = directory / layout.record(volume)
     try:
         record = read(path, VolumeRecord)
     except FileNotFoundError as e:
         if directory.is_dir():
             raise errors.Corrupt(what=f"the record {path} of volume {volume} is missing") from e
-        raise errors.NotFound(kind="volume", name=volume, hint="'snapengine volume list' shows those that are") from e
+        raise errors.unknown("volume", volume) from e
     if record.uuid != volume:
         raise errors.Corrupt(what=f"record {path} is of another volume, {record.uuid}")
     return record
@@ -106,9 +106,7 @@ def read_snapshot(directory: Path, snapshot: str) -> SnapshotRecord:
     try:
         record = read(path, SnapshotRecord)
     except FileNotFoundError as e:
-        raise errors.NotFound(
-            kind="snapshot", name=snapshot, hint="'snapengine snapshot list' shows those that are"
-        ) from e
+        raise errors.unknown("snapshot", snapshot) from e
     if record.uuid != snapshot or f"vol-{record.volume_uuid}" != directory.parent.name:
         raise errors.Corrupt(what=f"record {path} is of another snapshot or volume")
     image = f"{directory}/{snapshot}.qcow2"
@@ -121,7 +119,7 @@ def shown_snapshot(directory: Path, snapshot: str) -> SnapshotRecord:
     """Return the record of a snapshot as readers see it; NotFound also for one that an unfinished delete destroys."""
     found = contents(directory).snapshots
     if snapshot not in found:
-        raise errors.NotFound(kind="snapshot", name=snapshot, hint="'snapengine snapshot list' shows those that are")
+        raise errors.unknown("snapshot", snapshot)
     return found[snapshot]
 
 
@@ -139,7 +137,7 @@ def read_trash(directory: Path, item: str) -> TrashRecord:
     try:
         record = read(path, TrashRecord)
     except FileNotFoundError as e:
-        raise errors.NotFound(kind="trash item", name=item, hint="'snapengine trash list' shows those that are") from e
+        raise errors.unknown("trash item", item) from e
     if record.uuid != item or f"vol-{record.volume_uuid}" != directory.parent.name:
         raise errors.Corrupt(what=f"record {path} is of another trash item or volume")
     return record

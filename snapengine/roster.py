@@ -77,7 +77,7 @@ def read(root: Path, group: str) -> GroupRecord:
         except FileNotFoundError:
             pass
     if found is None:
-        raise errors.NotFound(kind="group", name=group, hint="'snapengine group list' shows those that are")
+        raise errors.unknown("group", group)
     if found.uuid != group or not all(map(_is_sound, found.members)):
         raise errors.Corrupt(what=f"record {path(root, group)} is of another group, or names what is no uuid")
     return found

@@ -25,6 +25,7 @@ from snapengine import (
     settle,
     spans,
     store,
+    units,
 )
 from snapengine.command import Progress
 from snapengine.draft import Place, Plan
@@ -68,7 +69,7 @@ def shrink(opened: Store, snapshot: str, wait: float, progress: Progress | None 
         stack.enter_context(hold.image(work))
         old = _opened(stack, work, record)
         _replace(work, record, old, progress)
-        size = work.image(snapshot).stat().st_blocks * 512
+        size = units.allocated(work.image(snapshot).stat())
     return Shrunk(old_size=old.layer.allocated, size=size, delta_size=old.layer.allocated - size)
 
 

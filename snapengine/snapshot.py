@@ -220,7 +220,7 @@ def path(opened: Store, snapshot: str) -> Path:
 def _contents_with(opened: Store, snapshot: str) -> records.Contents:
     found = records.contents(store.find_snapshot(opened.root, snapshot))
     if snapshot not in found.snapshots:
-        raise errors.NotFound(kind="snapshot", name=snapshot, hint="'snapengine snapshot list' shows those that are")
+        raise errors.unknown("snapshot", snapshot)
     return found
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from snapengine import arguments, deleted, discard, errors, journal, lock, records, reflink, store
+from snapengine import arguments, deleted, discard, errors, journal, layout, lock, records, reflink, store
 from snapengine.inventory import PrimaryStorage, Setting, Struct
 from snapengine.store import Store
 
@@ -95,7 +95,7 @@ def _looked_at(directory: Path) -> _Found | None:
     if contents is not None and not bad:
         return _Found(contents, len(contents.snapshots), 0, deleted.allocated(directory))
     names, _ = records.record_names(directory)
-    volume = directory.parent.name.removeprefix("vol-")
+    volume = layout.volume_of(directory)
     return _Found(contents, len(set(names) - {volume}), len(bad), deleted.allocated(directory))
 
 

@@ -84,7 +84,7 @@ def _note_size(directory: Path, after: Family, uuid: str) -> None:
     """Write down what the file of a snapshot or trash item takes by now."""
     name = step_plan.record_of(after, uuid)
     record: SnapshotRecord | TrashRecord = after.snapshots[uuid] if uuid in after.snapshots else after.trash[uuid]
-    size = os.stat((directory / name).with_suffix(".qcow2")).st_blocks * units.SECTOR
+    size = units.allocated(os.stat((directory / name).with_suffix(".qcow2")))
     if size != record.size:
         durable.write(directory / name, inventory.encode(msgspec.structs.replace(record, size=size)))
 

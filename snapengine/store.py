@@ -147,17 +147,17 @@ def find_volume(root: Path, volume: str) -> Path:
                 path = root / part / account / f"vol-{volume}"
                 if path.is_dir() and not path.is_symlink():
                     return path / layout.SNAPSHOTS
-    raise errors.NotFound(kind="volume", name=volume, hint="'snapengine volume list' shows those that are")
+    raise errors.unknown("volume", volume)
 
 
 def find_snapshot(root: Path, snapshot: str) -> Path:
     """Return the `snapshots` directory that holds the snapshot with this uuid; NotFound without one."""
-    return _holding(root, snapshot, layout.record(snapshot), "snapshot", "'snapengine snapshot list'")
+    return _holding(root, snapshot, layout.record(snapshot), "snapshot")
 
 
 def find_trash(root: Path, item: str) -> Path:
     """Return the `snapshots` directory that holds the trash item with this uuid; NotFound without one."""
-    return _holding(root, item, layout.trash_record(item), "trash item", "'snapengine trash list'")
+    return _holding(root, item, layout.trash_record(item), "trash item")
 
 
 def has_volume(root: Path, volume: str) -> bool:
@@ -201,12 +201,12 @@ def _is_in(account: Path, uuid: str) -> bool:
     return False
 
 
-def _holding(root: Path, uuid: str, name: str, kind: str, shows: str) -> Path:
+def _holding(root: Path, uuid: str, name: str, kind: str) -> Path:
     if layout.is_uuid(uuid):
         for directory in directories(root):
             if directory.parent.name != f"vol-{uuid}" and os.path.lexists(directory / name):
                 return directory
-    raise errors.NotFound(kind=kind, name=uuid, hint=f"{shows} shows those that are")
+    raise errors.unknown(kind, uuid)
 
 
 def every(root: Path) -> Iterator[Contents]:

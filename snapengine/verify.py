@@ -81,7 +81,7 @@ def verify(
 def _volumes(root: Path, directories: Iterable[Path], look: _Look, wait: float) -> Iterator[Problem]:
     for directory in directories:
         with suppress(FileNotFoundError):
-            uuid = directory.parent.name.removeprefix("vol-")
+            uuid = layout.volume_of(directory)
             yield from health.readable(uuid, directory, _locked(root, directory, look, wait))
 
 
@@ -97,7 +97,7 @@ def _outside(opened: Store) -> Iterator[Problem]:
     for volume in (directory.parent for directory in store.all_directories(root)):
         if first.setdefault(volume.name, volume) != volume:
             message = f"{first[volume.name]} has the same uuid; nobody can tell which one is meant"
-            yield health.problem("duplicate-uuid", volume.name.removeprefix("vol-"), volume, message, _MOVE_COPY)
+            yield health.problem("duplicate-uuid", layout.owner(volume.name), volume, message, _MOVE_COPY)
     yield from (_stray(opened.record.uuid, path) for path in strays.of_store(root))
 
 
@@ -144,7 +144,7 @@ def _stray(uuid: str, path: Path) -> Problem:
 
 
 def _volume(root: Path, directory: Path, look: _Look) -> list[Problem]:
-    volume = directory.parent.name.removeprefix("vol-")
+    volume = layout.volume_of(directory)
     try:
         contents = records.contents(directory)
     except errors.NotFound:

@@ -24,6 +24,7 @@ from snapengine import (
     records,
     store,
     tree,
+    units,
 )
 from snapengine.draft import Place
 from snapengine.inventory import SnapshotRecord, Struct, Volume, VolumeRecord, VolumeType
@@ -165,10 +166,10 @@ def show(opened: Store, volume: str) -> Volume:
 def view(directory: Path, record: VolumeRecord) -> Volume:
     """Return what the contract shows of a volume: actual_size is what its active image takes now."""
     try:
-        blocks = (directory / layout.active_name(record)).stat().st_blocks
+        taken = units.allocated((directory / layout.active_name(record)).stat())
     except FileNotFoundError:  # `verify` names it; a list still shows the rest
-        blocks = 0
-    return msgspec.structs.replace(inventory.shown(record, Volume), actual_size=blocks * 512)
+        taken = 0
+    return msgspec.structs.replace(inventory.shown(record, Volume), actual_size=taken)
 
 
 def update(opened: Store, volume: str, name: str | None, description: str | None, wait: float) -> Volume:

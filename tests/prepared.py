@@ -3,15 +3,20 @@
 import itertools
 import json
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, Literal, NamedTuple, TypeVar
 
+import pytest
+
 from snapengine.cost import Direction
 from snapengine.engine import Engine
+from tests import privileged
 from tests.oracle import Oracle
 
 By = Literal["pull", "commit", "clone"]
+BY = pytest.mark.parametrize("by", ["pull", "commit", "clone"])
 DIRECTIONS: Mapping[By, Direction] = {"pull": "pull", "commit": "commit", "clone": "auto"}
 Things = TypeVar("Things")
 
@@ -82,6 +87,14 @@ def make(root: Path) -> Prepared:
     item = oracle.revert(first) or ""
     oracle.write(volume, offset=2**19)
     return Prepared(oracle, Uuids(volume, first, second, item, other))
+
+
+@contextmanager
+def disks(factory: pytest.TempPathFactory) -> Iterator[dict[By, Path]]:
+    """Have, for each way in which a delete joins images, a directory on a disk on which it goes that way."""
+    plain = factory.mktemp("plain")
+    with privileged.xfs(factory.mktemp("reflinks")) as xfs:
+        yield {"pull": plain, "commit": plain, "clone": xfs}
 
 
 class Stores(Generic[Things]):

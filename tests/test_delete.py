@@ -8,11 +8,9 @@ from typing import NamedTuple
 import pytest
 
 from snapengine import errors
-from tests import check, prepared, privileged
+from tests import check, prepared
 from tests.oracle import CLUSTER, Oracle
-from tests.prepared import By, Stores
-
-BY = pytest.mark.parametrize("by", ["pull", "commit", "clone"])
+from tests.prepared import BY, By, Stores
 
 
 class Branches(NamedTuple):
@@ -34,9 +32,8 @@ class Branches(NamedTuple):
 
 @pytest.fixture(scope="module")
 def disks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[By, Path]]:
-    plain = tmp_path_factory.mktemp("plain")
-    with privileged.xfs(tmp_path_factory.mktemp("delete")) as xfs:
-        yield {"pull": plain, "commit": plain, "clone": xfs}
+    with prepared.disks(tmp_path_factory) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

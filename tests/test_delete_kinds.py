@@ -10,19 +10,17 @@ import pytest
 
 from snapengine import errors
 from snapengine.engine import Engine
-from tests import check, privileged
+from tests import check, prepared
 from tests.oracle import CLUSTER, MIB, Oracle
-from tests.prepared import DIRECTIONS, By, Stores
+from tests.prepared import BY, DIRECTIONS, By, Stores
 
 ODD = MIB + 3 * 512
-BY = pytest.mark.parametrize("by", ["pull", "commit", "clone"])
 
 
 @pytest.fixture(scope="module")
 def disks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[By, Path]]:
-    plain = tmp_path_factory.mktemp("plain")
-    with privileged.xfs(tmp_path_factory.mktemp("kinds")) as xfs:
-        yield {"pull": plain, "commit": plain, "clone": xfs}
+    with prepared.disks(tmp_path_factory) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -158,12 +158,18 @@ def test_a_pull_whose_tool_said_that_it_worked_and_copied_nothing_is_put_back(
 ROOM = (0, 64 * 1024, 512 * 1024)  # less than what moves: a MiB
 
 
+@contextmanager
+def small_disk(path: Path, stores: Stores[Line], by: By) -> Iterator[tuple[Path, Oracle, Line]]:
+    """Have a copy of the store on a disk of 12 MiB; gives the disk too, to fill it."""
+    made, found = stores.copy(by)
+    with privileged.small_disk(path / "disk", 12 * 1024) as disk:
+        yield disk, prepared.copied(made, disk / "storage"), found
+
+
 @privileged.needs_root
 @pytest.mark.parametrize("by", ["pull", "commit"])
 def test_a_disk_that_is_full_is_told_before_anything_is_done(tmp_path: Path, stores: Stores[Line], by: By) -> None:
-    made, found = stores.copy("pull")
-    with privileged.small_disk(tmp_path / "disk", 12 * 1024) as disk:
-        oracle = prepared.copied(made, disk / "storage")
+    with small_disk(tmp_path, stores, "pull") as (disk, oracle, found):
         for leave in ROOM:
             with privileged.filled(disk, leave), refused(oracle, errors.NoSpace, "no room"):
                 oracle.engine.delete_snapshots((found.third,), direction=prepared.DIRECTIONS[by])
@@ -175,9 +181,7 @@ def test_a_disk_that_fills_up_in_a_pull_loses_nothing_and_the_same_verb_works_on
     tmp_path: Path, stores: Stores[Line], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(durable, "require_room", lambda *_: None)
-    made, found = stores.copy("pull")
-    with privileged.small_disk(tmp_path / "disk", 12 * 1024) as disk:
-        oracle = prepared.copied(made, disk / "storage")
+    with small_disk(tmp_path, stores, "pull") as (disk, oracle, found):
         for leave in ROOM:
             with privileged.filled(disk, leave), pytest.raises(errors.NoSpace):
                 oracle.engine.delete_snapshots((found.third,), direction="pull")
@@ -207,9 +211,7 @@ def test_a_commit_that_meets_a_full_disk_goes_on_once_there_is_room(
     tmp_path: Path, stores: Stores[Line], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(durable, "require_room", lambda *_: None)
-    made, found = stores.copy("commit")
-    with privileged.small_disk(tmp_path / "disk", 12 * 1024) as disk:
-        oracle = prepared.copied(made, disk / "storage")
+    with small_disk(tmp_path, stores, "commit") as (disk, oracle, found):
         with privileged.filled(disk, ROOM[1]), pytest.raises(errors.NoSpace):
             oracle.engine.delete_snapshots((found.third,), direction="commit")
         assert images.read(oracle.engine.volume_path(found.volume)) == oracle.expected[found.volume]

@@ -14,23 +14,21 @@ import pytest
 from snapengine import errors
 from snapengine.engine import Engine
 from snapengine.inventory import VolumeType
-from tests import check, images, privileged
+from tests import check, images, prepared
 from tests.crash import state
 from tests.oracle import CLUSTER, MIB, Oracle
-from tests.prepared import DIRECTIONS, By, Stores
+from tests.prepared import BY, DIRECTIONS, By, Stores
 
 PROCESSES, ROUNDS = 4, 25
 Line = tuple[str, list[str]]
-BY = pytest.mark.parametrize("by", ["pull", "commit", "clone"])
 _numbers = itertools.count()
 
 
 @pytest.fixture(scope="module")
 def disks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[By, Path]]:
     """Return a file system without reflinks, and one with them: a delete there is by clone."""
-    plain = tmp_path_factory.mktemp("plain")
-    with privileged.xfs(tmp_path_factory.mktemp("scenarios")) as xfs:
-        yield {"pull": plain, "commit": plain, "clone": xfs}
+    with prepared.disks(tmp_path_factory) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from snapengine import units
 from snapengine.cli import copying, fate, options, progress, session, settings, show
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def import_(
 def _allocated(file: str) -> int:
     """Return the bytes that are about to move; the engine is who complains of a file that is not there."""
     try:
-        return os.stat(file).st_blocks * 512
+        return units.allocated(os.stat(file))
     except OSError:
         return 0
 
