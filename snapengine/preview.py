@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -13,24 +14,23 @@ from snapengine import (
     discard,
     duplicate,
     errors,
-    extents,
     group,
     hold,
     imagelock,
     layout,
     lock,
-    maps,
     records,
     removal,
     rescue,
     roster,
+    sizes,
     snapshot,
-    spans,
     step_plan,
     steps,
     store,
     tables,
     undo,
+    units,
 )
 from snapengine.cost import Direction
 from snapengine.delete import Deleted
@@ -38,6 +38,7 @@ from snapengine.hold import Held
 from snapengine.inventory import Struct, TrashItem
 from snapengine.records import Contents
 from snapengine.removal import Family
+from snapengine.spans import Spans
 from snapengine.store import Store
 
 
@@ -57,6 +58,13 @@ class Preview(Struct, frozen=True, kw_only=True):
     bytes: int
     frees: int
     stays: tuple[Deleted, ...] = ()
+
+
+class Removal(NamedTuple):
+    """The steps of a removal in one volume, and what it frees, which is below zero where it only costs."""
+
+    steps: list[Step]
+    freed: int
 
 
 def revert(opened: Store, uuid: str, wait: float, *, rescuing: bool = True) -> Preview:
@@ -160,7 +168,7 @@ def deletion(
 
     bytes are the guest's data that move; the rest is as for revert.
     """
-    found: list[tuple[Step, int]] = []
+    found: list[Removal] = []
     failed: dict[str, errors.Error] = {}
     for directory, own in delete.by_volume(opened, snapshots).items():
         with lock.shared(directory.parent, "preview a delete", wait):
@@ -168,8 +176,8 @@ def deletion(
             doomed, protected = delete.selected(opened, contents, own, descendants)
             failed |= protected
             purged = delete.purged_with(contents, doomed) if descendants else set()
-            found += _removed(opened, contents, doomed, purged, direction)
-    if failed and not found:
+            found.append(_removed(opened, contents, doomed, purged, direction))
+    if failed and not any(each.steps for each in found):
         raise next(iter(failed.values()))
     stays = tuple(delete.failure(uuid, e) for uuid, e in failed.items())
     return msgspec.structs.replace(_whole(found), stays=stays)
@@ -188,51 +196,53 @@ def undoing(opened: Store, volume: str, wait: float) -> Preview:
     directory = store.find_volume(opened.root, volume)
     with lock.shared(directory.parent, "preview an undo", wait):
         contents = records.contents(directory)
-        return _whole(_removed(opened, contents, {undo.undoable(opened, contents)}, set(), "auto"))
+        return _whole([_removed(opened, contents, {undo.undoable(opened, contents)}, set(), "auto")])
 
 
-def _whole(found: list[tuple[Step, int]]) -> Preview:
-    """Return the preview of steps, each with what it frees."""
-    listed = tuple(step for step, _ in found)
-    moved, freed = sum(step.bytes for step in listed), sum(frees for _, frees in found)
-    return Preview(plan=listed, bytes=moved, frees=max(freed, 0))
+def _whole(removals: list[Removal]) -> Preview:
+    """Return the preview of the removals in several volumes."""
+    listed = tuple(step for found in removals for step in found.steps)
+    freed = sum(found.freed for found in removals)
+    return Preview(plan=listed, bytes=sum(step.bytes for step in listed), frees=max(freed, 0))
 
 
 def _removed(
     opened: Store, contents: Contents, doomed: set[str], purged: set[str], direction: Direction
-) -> list[tuple[Step, int]]:
-    """Return the steps of a removal, each with what it frees, and the VMs in whose way it would be as an error."""
-    found: list[tuple[Step, int]] = []
+) -> Removal:
+    """Return the steps of a removal and what it frees; raises InUse for a VM in whose way it would be."""
+    found: list[Step] = []
+    taken: dict[chain.Layer, list[Spans]] = {}
     work = Held(opened, contents.directory, contents.volume, hold.place(opened, contents.directory, "preview"))
     with hold.seen(work):
         family = steps.family(contents)
         for step in removal.steps(family, doomed, purged):
-            found += _step(family, steps.chosen(opened, contents.directory, family, step, direction), contents)
+            choice = steps.chosen(opened, contents.directory, family, step, direction)
+            found += _steps(family, choice, contents)
+            for layer, spans in _taken(choice):
+                taken.setdefault(layer, []).append(spans)
             family = removal.applied(family, step, work.place.operation, work.place.now)
-    return found
+    kept = sum(sizes.kept(layer, each, shared=opened.record.reflinks) for layer, each in taken.items())
+    gone = (Path(step.image) for step in found if step.verb in ("delete", "purge"))
+    return Removal(found, sum(map(_allocated, gone)) - kept)
 
 
-def _step(family: Family, choice: steps.Choice, contents: Contents) -> Iterator[tuple[Step, int]]:
-    gone = {uuid: contents.directory / step_plan.image_of(family, uuid) for uuid in choice.step.drop}
-    freed = {uuid: _allocated(path) for uuid, path in gone.items()}
+def _steps(family: Family, choice: steps.Choice, contents: Contents) -> Iterator[Step]:
     if choice.join is not None and choice.cost is not None:
-        onto = choice.join.below[0].path if choice.join.below else None
-        kept = _union([choice.join.child, *choice.join.run]) - _union([choice.join.child])
-        image, target = str(choice.join.child.path), None if onto is None else str(onto)
-        step = Step(verb=choice.cost.way, image=image, onto=target, bytes=choice.cost.bytes)
-        yield step, -kept
-    for uuid, path in gone.items():
-        yield Step(verb="purge" if uuid in family.trash else "delete", image=str(path), bytes=0), freed[uuid]
+        onto = str(choice.join.below[0].path) if choice.join.below else None
+        yield Step(verb=choice.cost.way, image=str(choice.join.child.path), onto=onto, bytes=choice.cost.bytes)
+    for uuid in choice.step.drop:
+        path = contents.directory / step_plan.image_of(family, uuid)
+        yield Step(verb="purge" if uuid in family.trash else "delete", image=str(path), bytes=0)
 
 
-def _union(layers: list[chain.Layer]) -> int:
-    """Return the bytes of guest data that an image takes which holds all that layers hold."""
-    data = (extents.covered(maps.of(layer), data_only=True) for layer in layers)
-    return spans.total(spans.union(*data))
+def _taken(choice: steps.Choice) -> Iterator[tuple[chain.Layer, Spans]]:
+    """Give what the image that moves takes in of each layer that it stands on no longer."""
+    if choice.join is not None:
+        yield from zip(choice.join.run, sizes.taken_in(choice.join.child, choice.join.run), strict=True)
 
 
 def _allocated(path: Path) -> int:
     try:
-        return path.stat().st_blocks * 512
+        return units.allocated(path.stat())
     except FileNotFoundError:
         return 0

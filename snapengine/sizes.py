@@ -66,24 +66,35 @@ def freed(layer: chain.Layer, children: Sequence[chain.Layer], *, shared: bool) 
     what several children keep counts once, else for each of them. Zeros take no room. Of compressed clusters a child
     keeps the same share of bytes as of clusters. A file's tables count as freed.
     """
+    taken = [taken_in(child, (layer,))[0] for child in children]
+    return max(layer.allocated - kept(layer, taken, shared=shared), 0)
+
+
+def kept(layer: chain.Layer, taken: Sequence[Spans], *, shared: bool) -> int:
+    """Return the bytes that a layer's data goes on taking when it is gone: what each of its heirs took in of it."""
     own = maps.of(layer)
-    kept = [_shown(own, child) for child in children]
-    lasting = [spans.union(*kept)] if shared else kept
     plain, packed = (_of_kind(own, kind) for kind in ("data", "compressed"))
     stored = max(layer.allocated - spans.total(plain), 0)  # what compressed clusters take, and the tables
     cost = 0
-    for found in lasting:
+    for found in [spans.union(*taken)] if shared else taken:
         cost += spans.total(spans.intersection(found, plain))
         if packed:
             cost += stored * spans.total(spans.intersection(found, packed)) // spans.total(packed)
-    return max(layer.allocated - cost, 0)
+    return cost
 
 
-def _shown(own: Sequence[Extent], child: chain.Layer) -> Spans:
-    """Return the data of a layer, by its own extents, that a child shows."""
-    held = [(extent.start, extent.end) for extent in own if extent.kind != "zero" and extent.start < child.header.size]
-    hidden = [(extent.start, extent.end) for extent in maps.of(child)]
-    return spans.intersection(spans.minus(held, hidden), [(0, child.header.size)])
+def taken_in(child: chain.Layer, run: Sequence[chain.Layer]) -> list[Spans]:
+    """Return, for each layer of run, top first, which of its data child shows, and must take in when they all go."""
+    hidden = spans.union((extent.start, extent.end) for extent in maps.of(child))
+    end = child.header.size
+    found = []
+    for layer in run:
+        own = maps.of(layer)
+        held = [(extent.start, extent.end) for extent in own if extent.kind != "zero" and extent.start < end]
+        found.append(spans.intersection(spans.minus(held, hidden), [(0, end)]))
+        hidden = spans.union(hidden, ((extent.start, extent.end) for extent in own))
+        end = min(end, layer.header.size)  # what lies under a shorter layer shows no further
+    return found
 
 
 def _of_kind(own: Sequence[Extent], kind: str) -> Spans:

@@ -3,9 +3,10 @@
 import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from snapengine import chain, clones, errors, layout, sizes
+from snapengine import chain, clones, errors, layout, sizes, store
 from snapengine.engine import Engine
 from tests.command_line import CommandLine
 from tests.oracle import poke
@@ -164,3 +165,41 @@ def test_a_snapshot_with_a_bad_image_is_shown_without_sizes(engine: Engine, db: 
     engine.snapshot_path(first).unlink()
     assert "is missing" in run.error(6, "snapshot", "size", "first")
     assert "chain size" not in run.text("snapshot", "show", "first")
+
+
+@pytest.fixture
+def forest(engine: Engine, db: str) -> list[str]:
+    """Return snapshots: first, on it second, with zeros in it, and third, which is smaller; an item is on second."""
+    first = engine.create_snapshot(db, "first").uuid
+    write(engine.volume_path(db), f"write -z 0 {4 * CLUSTER}", f"write -P 2 {8 * CLUSTER} {8 * CLUSTER}")
+    second = engine.create_snapshot(db, "second").uuid
+    poke(engine.volume_path(db), 3, 10 * CLUSTER, CLUSTER)
+    engine.revert(first)
+    resize(engine.volume_path(db), 24 * CLUSTER, "--shrink")
+    poke(engine.volume_path(db), 4, 2 * CLUSTER, 3 * CLUSTER)
+    return [first, second, engine.create_snapshot(db, "third").uuid]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_plan_of_a_delete_frees_what_the_size_tells(
+    engine: Engine, forest: list[str], shared: bool
+) -> None:
+    record = store.open_store(engine.root).record
+    store.write_storage(engine.root, msgspec.structs.replace(record, reflinks=shared))
+    told = [engine.snapshot_sizes(uuid).freed_if_deleted for uuid in forest]
+
+    assert [engine.preview_delete((uuid,)).frees for uuid in forest] == told
+    assert (told[0] > 0) is shared and told[1] > 0 and told[2] > 0
+
+
+def test_a_run_frees_what_nobody_shows_of_any_of_its_layers(engine: Engine, db: str) -> None:
+    poke(engine.volume_path(db), 1, 0, 32 * CLUSTER)
+    made = [engine.create_snapshot(db, "first").uuid]
+    for number, step in enumerate(("write -z 0 1M", f"write -P 2 {2**20} 1M")):
+        write(engine.volume_path(db), step)
+        made.append(engine.create_snapshot(db, f"s{number}").uuid)
+    poke(engine.volume_path(db), 3, 3 * 2**19, 2**20)
+    files = sum(allocated(engine.snapshot_path(uuid)) for uuid in made)
+    shown = 2**19  # of the last; of the first the second hides the front, the last and the volume all else
+
+    assert engine.preview_delete(tuple(made)).frees == files - shown
