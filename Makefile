@@ -2,14 +2,14 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv demo test check lint bench crash robot clean ready-demo ready-test ready-bench
+.PHONY: help venv demo test check lint bench crash powercut robot clean ready-demo ready-test ready-bench
 
 python := .venv/bin/python
 # The command as a user has it; Debian keeps mkfs.xfs and libvirtd out of a user's PATH.
 with_venv := PATH="$$PWD/.venv/bin:$$PATH:/usr/sbin:/sbin"
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s  %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' Makefile
 
 venv: ready-demo ## Make .venv, with the command in it: .venv/bin/snapengine
 	@echo "ready: .venv/bin/snapengine"
@@ -33,12 +33,17 @@ bench: ready-bench ## Measure and draw the charts
 crash: ready-test ## Kill the engine at every point of every verb (long)
 	@$(with_venv) $(python) -m pytest -m crash --crash-all
 
+powercut: ready-test ## Cut the power in every verb (root, long): FS=ext4|xfs VERBS='create;revert' SEEDS=3 SEED=0 CUTS=20
+	@$(with_venv) $(python) -m tests.powercut $(if $(FS),--fs $(FS)) $(if $(VERBS),--verbs '$(VERBS)') \
+		$(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seed $(SEED)) $(if $(CUTS),--cuts $(CUTS)) \
+		$(if $(BROKEN),--broken $(BROKEN))
+
 robot: ready-test ## Walk at random over all verbs: STEPS=200 SEED=1 DISK=plain|xfs, or REPLAY=file
 	@$(with_venv) $(python) -m tests.robot $(if $(STEPS),--steps $(STEPS)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(DISK),--disk $(DISK)) $(if $(REPLAY),--replay $(REPLAY))
 
 clean: ## Remove .venv, caches and build output
-	@rm -rf .venv .hypothesis .mypy_cache .pytest_cache .robot bench/out build dist *.egg-info
+	@rm -rf .venv .hypothesis .mypy_cache .pytest_cache .powercut .robot bench/out build dist *.egg-info
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 ready-demo ready-test ready-bench:

@@ -63,7 +63,7 @@ def kill_broken(case: Case, at: Kill, name: str, sabotage: str) -> Outcome:
 def fail(case: Case, at: Failure, name: str) -> Outcome:
     """Let a system call of the case's verb fail, on a copy of its store, called name, and judge what that left."""
     what = f"{at.error} at {at.call.point.name} {at.call.point.nth}"
-    return _judged(case, what, name, lambda root: strace.failed(_verb(case, root), root, at.call, at.error), False)
+    return _judged(case, what, name, lambda root: strace.failed(verb(case, root), root, at.call, at.error), False)
 
 
 def crashed(case: Case, at: Kill, name: str) -> Prepared:
@@ -81,7 +81,7 @@ def prepared(name: str, store: Path) -> Prepared:
 def listed(case: Case) -> Prepared:
     """Return a case with the calls of its verb that change files."""
     root = _copy(case, f"{case.name} listed")
-    run = strace.listed(_verb(case, root), root)
+    run = strace.listed(verb(case, root), root)
     shutil.rmtree(root)
     assert run.said == "ok", run.said
     return Prepared(case, run.calls)
@@ -92,7 +92,7 @@ def _judged(case: Case, what: str, name: str, cut: Callable[[Path], Run], by_ver
     try:
         run = cut(root)
         exact = run.exact
-        end = _judge(case, root, run, by_verb)
+        end = judge(case, root, run.said, by_verb)
     except Exception:
         return Outcome(case.name, what, "wrong", exact, traceback.format_exc())
     finally:
@@ -106,17 +106,17 @@ def _copy(case: Case, name: str) -> Path:
 
 def _killed(case: Case, root: Path, at: Kill) -> Run:
     """Kill the verb in time: where that came too late, again, and each call held longer."""
-    run = strace.killed(_verb(case, root), root, at, 1)
+    run = strace.killed(verb(case, root), root, at, 1)
     for patience in PATIENCE:
         if run.exact:
             break
         _copy(case, root.name.removeprefix(f"{case.root.name}-"))
-        run = strace.killed(_verb(case, root), root, at, patience)
+        run = strace.killed(verb(case, root), root, at, patience)
     assert run.lived < TOOLS_LIVE, f"something lived on for {run.lived:.1f} s after the kill"
     return run
 
 
-def _verb(case: Case, root: Path) -> Callable[[], object]:
+def verb(case: Case, root: Path) -> Callable[[], object]:
     """Return what runs the case's verb on root."""
     return partial(_run, case, root)
 
@@ -125,13 +125,14 @@ def _run(case: Case, root: Path) -> None:
     VERBS[case.name].run(cases.opened(root, case.root), cases.things(case.root))
 
 
-def _judge(case: Case, root: Path, run: Run, by_verb: bool) -> str:
+def judge(case: Case, root: Path, said: str, by_verb: bool) -> str:
     """
     Assert that what was left is the state before or after the verb, whole, and that the next command works.
 
-    by_verb: what was left is settled by the next verb on the volume, else by opening the store.
+    said as in Run: after "ok" only the state after the verb will do. by_verb: what was left is settled by the next verb
+    on the volume, else by opening the store.
     """
-    assert not run.said.startswith(("!", "ENOSPC")), run.said  # what the user can mend has an error of the engine's
+    assert not said.startswith(("!", "ENOSPC")), said  # what the user can mend has an error of the engine's
     things = cases.things(case.root)
     _check_unsettled(case, root)
     if by_verb or not VERBS[case.name].journaled:
@@ -143,7 +144,7 @@ def _judge(case: Case, root: Path, run: Run, by_verb: bool) -> str:
     found = state.of(engine)
     assert found in (case.before, case.after), f"neither before nor after: {found}"
     end = "after" if found == case.after else "before"
-    assert run.said != "ok" or end == "after", "it said that it had worked"
+    assert said != "ok" or end == "after", "it said that it had worked"
     contents = state.contents(engine)
     check.full(engine, contents, deep=False)
     snapshot = engine.create_snapshot(things.volume, "next", uuid=NEXT)

@@ -110,7 +110,7 @@ def _run(verb: Callable[[], object], root: Path, args: list[str], kill: Kill | N
     ours, theirs = socket.socketpair()  # a message of its own: no call that may be held or failed
     caller = os.fork()
     if caller == 0:
-        _child(verb, theirs)
+        child(verb, theirs)
     os.setpgid(caller, caller)
     theirs.close()
     with ours, _attached(caller, args) as output:
@@ -121,7 +121,8 @@ def _run(verb: Callable[[], object], root: Path, args: list[str], kill: Kill | N
     return Run(tuple(seen.calls), said, seen.exact, seen.lived)
 
 
-def _child(verb: Callable[[], object], theirs: socket.socket) -> NoReturn:
+def child(verb: Callable[[], object], theirs: socket.socket) -> NoReturn:
+    """In a new process, run verb once theirs says so, send what Run calls said, and end; uuids are always the same."""
     os.setpgid(0, 0)
     numbers = random.Random("the same names in every run")
     setattr(uuid, "uuid4", lambda: uuid.UUID(int=numbers.getrandbits(128), version=4))

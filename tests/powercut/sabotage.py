@@ -1,0 +1,105 @@
+"""Engines that leave out what a power cut would tell: the tests must notice each of them."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+from snapengine import command, durable
+
+_fsync = os.fsync
+
+
+def no_record_is_synced(patch: pytest.MonkeyPatch) -> None:
+    """Rename what was written without syncing it first."""
+    patch.setattr(os, "fsync", lambda fd: None if _caller()[0] == "replacing" else _fsync(fd))
+
+
+def no_prepared_record_is_synced(patch: pytest.MonkeyPatch) -> None:
+    """Let the records that a plan prepares, and the journal's entries, get to the disk when they will."""
+    patch.setattr(os, "fsync", lambda fd: None if _caller()[0] == "fill" else _fsync(fd))
+
+
+def no_image_is_synced(patch: pytest.MonkeyPatch) -> None:
+    """Believe that a tool's output is safe."""
+    patch.setattr(durable, "sync_file", lambda path: None)
+
+
+def no_directory_is_synced(patch: pytest.MonkeyPatch) -> None:
+    """Believe that a name is safe once it is given."""
+    patch.setattr(durable, "sync_directory", lambda path: None)
+
+
+def a_pull_writes_its_header_first(patch: pytest.MonkeyPatch) -> None:
+    """Pull as qemu-img does by default: through the host's cache."""
+    run = command.run
+
+    def cached(tool: str, *args: str, **options: object) -> command.Result:
+        words = ["writeback" if word == "writethrough" else word for word in args]
+        return run(tool, *words, **options)  # type: ignore[arg-type]
+
+    patch.setattr(command, "run", cached)
+
+
+SABOTAGES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    sabotage.__name__: sabotage
+    for sabotage in (
+        no_record_is_synced,
+        no_prepared_record_is_synced,
+        no_image_is_synced,
+        no_directory_is_synced,
+        a_pull_writes_its_header_first,
+    )
+}
+
+
+@contextmanager
+def broken(sabotage: str) -> Iterator[None]:
+    """
+    Have an engine that is broken in this way for the block, in this process.
+
+    sabotage is one of SABOTAGES, or a sync that is left out, as site() tells it.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if sabotage in SABOTAGES:
+            SABOTAGES[sabotage](patch)
+        else:
+            patch.setattr(os, "fsync", lambda fd: None if site() == sabotage else _fsync(fd))
+        yield
+
+
+@contextmanager
+def listing(told: Callable[[str], None]) -> Iterator[None]:
+    """Tell the place of each sync that is done in the block."""
+
+    def fsync(fd: int) -> None:
+        told(site())
+        _fsync(fd)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        yield
+
+
+def site() -> str:
+    """Return where the engine is about to sync: what durable does, and the line which asks it to."""
+    what, file, line = _caller()
+    return f"{what} at {file}:{line}"
+
+
+def _caller() -> tuple[str, str, int]:
+    """Return the function of durable that syncs, and file and line of the module that wants it."""
+    what = ""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        path, function = Path(frame.f_code.co_filename), frame.f_code.co_name
+        if path == Path(durable.__file__):
+            what = what or (function if function != "_sync" else "")
+        elif what and path.name != "contextlib.py":
+            return what, path.name, frame.f_lineno
+        frame = frame.f_back
+    return what, "", 0

@@ -1,0 +1,26 @@
+"""The power cuts notice an engine that leaves a sync out: what they let pass is worth something."""
+
+import pytest
+
+from tests.powercut.sabotage import SABOTAGES
+from tests.powercut.stage import Stage
+
+pytestmark = pytest.mark.root
+
+CUTS, SEEDS = 12, 6
+TELLING = {  # the verb that shows it, on each file system
+    "no_record_is_synced": "update",
+    "no_prepared_record_is_synced": "create",
+    "no_directory_is_synced": "update",
+}
+
+
+@pytest.mark.parametrize("sabotage", TELLING)
+def test_a_power_cut_of_an_engine_that_leaves_a_sync_out_is_noticed(stage: Stage, sabotage: str) -> None:
+    tried = (stage.tried(TELLING[sabotage], seed, CUTS, sabotage, recoveries=False) for seed in range(SEEDS))
+
+    assert "wrong" in (outcome.end for outcomes in tried for outcome in outcomes)
+
+
+def test_every_sabotage_that_is_not_tried_here_is_known() -> None:
+    assert set(SABOTAGES) - set(TELLING) == {"no_image_is_synced", "a_pull_writes_its_header_first"}
