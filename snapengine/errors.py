@@ -128,7 +128,8 @@ class Locked(Busy):
 class InUse(Busy):
     """Another process, usually a running VM, has the image open."""
 
-    msg = "volume {self.volume} is in use: {self.path} is open in {self.holder}; shut the VM down first"
+    name = ""
+    msg = "volume {self.volume}{self.name} is in use: {self.path} is open in {self.holder}; shut the VM down first"
     code = "VOLUME.1000"
     description = "The volume is in use"
 

@@ -10,6 +10,7 @@ from snapengine.inventory import Struct
 RESTORE_RECORD = "restore the record from a backup; the images are not touched"
 RESTORE_IMAGE = "restore the file from a backup"
 REVERT = f"{RESTORE_IMAGE}, or take the volume back to a snapshot, if it has one, with 'snapengine snapshot revert'"
+SETTLE = "the next verb on the volume, or 'snapengine status', finishes or undoes it"
 READ = "run as the store's owner, who may read it; after an error of the disk look into the kernel's log"
 RESTORE_ROOM = "harmless; 'qemu-img check -r leaks' gives the room back while no VM runs"
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from snapengine import errors, inspector
+from snapengine import errors, inspector, lock
 
 PATIENCE = 0.5  # seconds; a `qemu-img info` that just looks is gone by then
 
@@ -68,7 +68,7 @@ def _refuse_users(fd: int, path: Path, volume: str) -> None:
     deadline = time.monotonic() + PATIENCE
     while is_used(fd):
         if time.monotonic() > deadline:
-            raise errors.InUse(volume=volume, path=path, holder=holder(fd))
+            raise _in_use(fd, path, volume)
         time.sleep(0.01)
 
 
@@ -130,14 +130,14 @@ def _lease_granted(fd: int, path: Path, volume: str) -> bool:
         except OSError as e:
             if e.errno in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOLCK):
                 if openers(fd):
-                    raise errors.InUse(volume=volume, path=path, holder=holder(fd)) from e
+                    raise _in_use(fd, path, volume) from e
                 return False
             if e.errno == errno.EACCES:
                 raise errors.Denied(what=f"{path} belongs to another user; run as its owner or as root") from e
             if e.errno != errno.EAGAIN:
                 raise
             if time.monotonic() > deadline:
-                raise errors.InUse(volume=volume, path=path, holder=holder(fd)) from e
+                raise _in_use(fd, path, volume) from e
         time.sleep(0.005)
 
 
@@ -207,3 +207,7 @@ def _describe(pid: int) -> str:
         guest = words[words.index("-name") + 1].partition(",")[0].removeprefix("guest=")
         return f"{name} (pid {pid}, guest {guest})"
     return f"{name} (pid {pid})"
+
+
+def _in_use(fd: int, path: Path, volume: str) -> errors.InUse:
+    return errors.InUse(volume=volume, name=lock.called(path.parent, volume), path=path, holder=holder(fd))

@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from snapengine import errors, layout
+from snapengine import errors, inventory, layout
+from snapengine.inventory import VolumeRecord
 
 DEFAULT_WAIT = 60.0
 MOMENT = 1.0  # seconds; whoever waits for longer is told for whom
@@ -122,7 +123,22 @@ def _wait_for(fd: int, kind: int, path: Path, deadline: float, wait: float) -> N
 
 def _what(path: Path) -> str:
     name = path.parent.name
-    return f"volume {name.removeprefix('vol-')}" if name.startswith("vol-") else f"the primary storage {path.parent}"
+    if not name.startswith("vol-"):
+        return f"the primary storage {path.parent}"
+    volume = name.removeprefix("vol-")
+    return f"volume {volume}{called(path.parent / layout.SNAPSHOTS, volume)}"
+
+
+def called(directory: Path, volume: str) -> str:
+    """Return a volume's name as messages say it behind its uuid; nothing where its record can't be read."""
+    with suppress(OSError, errors.Corrupt):
+        path = directory / layout.record(volume)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            return f" ({inventory.decode(os.read(fd, inventory.MAX_RECORD), VolumeRecord, path).name})"
+        finally:
+            os.close(fd)
+    return ""
 
 
 def _holder(fd: int) -> str:

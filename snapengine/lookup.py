@@ -7,9 +7,10 @@ record does not keep the others from being found; an exact uuid finds that one t
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from snapengine import deleted, errors, layout, records, roster, store
+from snapengine import deleted, errors, journal, layout, records, roster, store
 from snapengine.records import Contents
 from snapengine.store import Store
 
@@ -72,6 +73,24 @@ def snapshot(opened: Store, text: str) -> str:
         return text
     places = _snapshots(opened)
     return _one(opened, "snapshot", text, places, _within(places, text))
+
+
+def going(opened: Store, text: str) -> str | None:
+    """Return the uuid of the snapshot that text names and that an unfinished delete destroys; None if it names none."""
+    places = [place for entry in journal.readable(opened.root) for place in _going(opened.root / entry.directory)]
+    return next((place.uuid for place in _named(places, text)), None)
+
+
+def _going(directory: Path) -> list[Place]:
+    """Return the snapshots in directory that are gone for readers but still have a record."""
+    found: list[Place] = []
+    with suppress(errors.NotFound, errors.Corrupt):
+        volume = records.read_volume(directory)
+        for uuid in volume.gone:
+            with suppress(errors.NotFound, errors.Corrupt):
+                record = records.read_snapshot(directory, uuid)
+                found.append(Place(uuid, record.name, Thing(volume.uuid, volume.name)))
+    return found
 
 
 def group(opened: Store, text: str) -> str:

@@ -176,7 +176,8 @@ def deletion(
             doomed, protected = delete.selected(opened, contents, own, descendants)
             failed |= protected
             purged = delete.purged_with(contents, doomed) if descendants else set()
-            found.append(_removed(opened, contents, doomed, purged, direction))
+            if doomed:  # else they are gone already, and an unfinished delete may be in the way of a look at the images
+                found.append(_removed(opened, contents, doomed, purged, direction))
     if failed and not any(each.steps for each in found):
         raise next(iter(failed.values()))
     stays = tuple(delete.failure(uuid, e) for uuid, e in failed.items())

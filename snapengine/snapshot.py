@@ -208,7 +208,7 @@ def list_all(opened: Store, volume: str | None) -> tuple[Snapshot, ...]:
 
 
 def show(opened: Store, snapshot: str) -> Snapshot:
-    """Return the inventory of one snapshot."""
+    """Return the inventory of one snapshot; others whose records are damaged are left out, with a warning."""
     return tree.view(_contents_with(opened, snapshot).snapshots[snapshot])
 
 
@@ -218,15 +218,17 @@ def path(opened: Store, snapshot: str) -> Path:
 
 
 def _contents_with(opened: Store, snapshot: str) -> records.Contents:
-    found = records.contents(store.find_snapshot(opened.root, snapshot))
+    directory = store.find_snapshot(opened.root, snapshot)
+    found = store.intact(directory)
     if snapshot not in found.snapshots:
+        records.read_snapshot(directory, snapshot)  # where its own record is the damaged one
         raise errors.unknown("snapshot", snapshot)
     return found
 
 
 def trees(opened: Store, volume: str) -> tuple[tree.DrawnTree, ...]:
-    """Return the volume's snapshot trees as the contract shows them, oldest first."""
-    found = records.contents(store.find_volume(opened.root, volume))
+    """Return the volume's snapshot trees as the contract shows them, oldest first; what is left out as for show."""
+    found = store.intact(store.find_volume(opened.root, volume))
     return tree.draw(found.volume, found.snapshots)
 
 

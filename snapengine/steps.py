@@ -12,6 +12,7 @@ from snapengine import (
     clones,
     cost,
     durable,
+    errors,
     hold,
     imagelock,
     inventory,
@@ -35,7 +36,11 @@ from snapengine.records import Contents
 from snapengine.removal import Family, Step
 from snapengine.store import Store
 
-_SLACK = 2**20  # bytes beside the guest's data: tables, records
+_SLACK = 2**20  # bytes beside what the images take: records
+_LOST = (
+    "restore it from a backup; if it is lost, take the volume back to a snapshot that does not stand on it with "
+    "'snapengine snapshot revert', then delete it with all that does, '--with-descendants'"
+)
 
 
 class Choice(NamedTuple):
@@ -114,7 +119,7 @@ def chosen(opened: Store, directory: Path, family: Family, step: Step, direction
     """Return by which way a step joins its images; Conflict where direction can't be."""
     if step.child is None:
         return Choice(step, None, None)
-    join = merge.read(directory, step_plan.image_of(family, step.child), layout.image(step.run[-1]))
+    join = _joined(directory, step_plan.image_of(family, step.child), layout.image(step.run[-1]))
     found = cost.costs(maps.of(join.child), merge.held(join))
     parents = family.parents
     going = (*step.run, *step.drop)
@@ -122,6 +127,16 @@ def chosen(opened: Store, directory: Path, family: Family, step: Step, direction
     fitting = all(under.header.size <= above.header.size for above, under in zip(join.layers, join.run))
     way = cost.choose(found, direction, reflinks=opened.record.reflinks, sole=not others, fitting=fitting)
     return Choice(step, join, way)
+
+
+def _joined(directory: Path, child: str, lowest: str) -> Join:
+    """Return the layers to join; Corrupt, with what to do, where one of them or what they stand on is missing."""
+    try:
+        return merge.read(directory, child, lowest)
+    except errors.Refused:
+        raise
+    except errors.Corrupt as e:
+        raise errors.Corrupt(what=e.what, hint=_LOST) from e
 
 
 def _run(work: Held, made: Plan, choice: Choice, images: dict[str, Image], progress: Progress | None) -> None:

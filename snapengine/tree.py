@@ -163,14 +163,24 @@ def _renewed(record: SnapshotRecord, latest: bool, distance: int) -> SnapshotRec
 
 
 def draw(volume: VolumeRecord, snapshots: Mapping[str, SnapshotRecord]) -> tuple[DrawnTree, ...]:
-    """Return the volume's trees as the contract shows them, oldest first."""
+    """
+    Return the volume's trees as the contract shows them, oldest first.
+
+    What stands on a snapshot that is not among snapshots, since its record is damaged, is a tree more with that uuid.
+    """
     nodes: dict[str, Node] = {}
     below = children(snapshots.values())
-    for uuid in sorted(snapshots, key=lambda uuid: -snapshots[uuid].distance):
+    origins = sorted((record for record in snapshots.values() if record.parent_uuid not in snapshots), key=age)
+    order = [record.uuid for record in origins]
+    for uuid in order:  # it grows meanwhile
+        order += below.get(uuid, ())
+    for uuid in reversed(order):
         record = snapshots[uuid]
         nodes[uuid] = Node(view(record), tuple(nodes[child] for child in below.get(uuid, ())), record.parent_uuid)
-    origins = {snapshots[uuid].tree_uuid: uuid for uuid in below.get(None, ())}
-    return tuple(_drawn(volume, tree, nodes[origins[tree.uuid]]) for tree in volume.trees if tree.uuid in origins)
+    of_tree: dict[str, list[Node]] = {}
+    for origin in origins:
+        of_tree.setdefault(origin.tree_uuid, []).append(nodes[origin.uuid])
+    return tuple(_drawn(volume, tree, node) for tree in volume.trees for node in of_tree.get(tree.uuid, ()))
 
 
 def _drawn(volume: VolumeRecord, tree: Tree, origin: Node) -> DrawnTree:

@@ -28,7 +28,7 @@ def _of(root: Path, operation: str, path: Path) -> Iterator[Problem]:
             yield health.problem("journal-damaged", operation, path, stale, repair)
             return
         message = f"{entry.verb}, begun {_local(entry.started)}, was cut off"
-        repair = "the next verb on the volume, or 'snapengine status', finishes or undoes it"
+        repair = health.SETTLE
         if not all(directory.is_dir() for directory in settle.directories(root, entry)):
             repair = "mount the disk of its volume; only if the volume is gone for good, remove this file"
         yield health.problem("unfinished", entry.volume_uuid, path, message, repair)

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
+
 from snapengine import (
     chain,
     clones,
@@ -30,6 +32,7 @@ from snapengine import (
 )
 from snapengine.command import Progress
 from snapengine.health import Problem
+from snapengine.intent import Entry
 from snapengine.records import Contents
 from snapengine.store import Store
 
@@ -154,14 +157,23 @@ def _volume(root: Path, directory: Path, look: _Look) -> list[Problem]:
     found = [*_trees(contents), *_strays(root, contents)]
     if fault := clones.fault(contents):
         found.append(health.problem("base-missing", volume, *fault, health.RESTORE_IMAGE))
-    if not any(directory in settle.directories(root, entry) for entry in journal.readable(root)):
+    entries = [entry for entry in journal.readable(root) if directory in settle.directories(root, entry)]
+    if not entries:
         found += _shared(contents)  # an operation under way gives the active image its second name
         strangers = roster.strangers(root, contents)
         found += [health.problem("wrong-group", uuid, path, message, _REGROUP) for uuid, path, message in strangers]
     for image in _images(contents):
         found += health.readable(image[0], directory / image[1], health.of_image(directory, *image, look.deep))
         look.has_seen(directory / image[1])
-    return found
+    return [_meanwhile(problem, entries[0]) for problem in found] if entries else found
+
+
+def _meanwhile(problem: Problem, entry: Entry) -> Problem:
+    """Return what is to be done about records that disagree with the images while an operation is unfinished there."""
+    if problem.repair != health.RESTORE_RECORD:
+        return problem
+    repair = f"{entry.verb} is unfinished there: {health.SETTLE}; then verify again"
+    return msgspec.structs.replace(problem, repair=repair)
 
 
 def _shared(contents: Contents) -> Iterator[Problem]:

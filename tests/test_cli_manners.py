@@ -131,7 +131,7 @@ def test_whoever_waits_on_a_terminal_is_told_for_whom(oracle: Oracle) -> None:
     words = ("volume", "update", "db", "--name", "x", "--wait", "2")
     with lock.exclusive(directory, "revert"):
         code, shown = terminal(oracle.engine.root, *words, columns=200)
-        assert code == 5 and f"waiting for up to 2 s: volume {volume} is locked by revert (pid " in shown
+        assert code == 5 and f"waiting for up to 2 s: volume {volume} (db) is locked by revert (pid " in shown
         assert "waiting" not in terminal(oracle.engine.root, *words, "--quiet", columns=200)[1]
         assert "waiting" not in process(*words, SNAPENGINE_ROOT=str(oracle.engine.root)).stderr
 

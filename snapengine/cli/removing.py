@@ -40,18 +40,49 @@ def delete(snapshots: tuple[str, ...], with_descendants: bool, direction: str, y
     \b
     snapengine snapshot delete db/monday db/tuesday --dry-run
     """
-    engine = session.engine(recover=not dry_run)
-    found = tuple(engine.find_snapshot(snapshot) for snapshot in snapshots)
+    engine = session.engine(recover=False)
+    found, ended = _found(engine, snapshots, recover=not dry_run)
     way = cast("Direction", direction)
     preview = engine.preview_delete(found, descendants=with_descendants, direction=way)
     tell_what_stays(engine, preview)
     if dry_run:
         show.plan(preview)
         return
-    session.confirm(question(engine, preview), yes)
+    if preview.plan:
+        session.confirm(question(engine, preview), yes)
     with progress.shown("merging", lambda: preview.bytes) as report:
         done = engine.delete_snapshots(found, descendants=with_descendants, direction=way, progress=report)
-    results(engine, done, preview)
+    results(engine, done, preview, ended)
+
+
+def _found(
+    engine: "snapengine.Engine", snapshots: tuple[str, ...], recover: bool
+) -> "tuple[tuple[str, ...], list[str]]":
+    """
+    Return the uuids of the snapshots to delete, and of those whose deletion a recovery has just finished.
+
+    Who repeats a delete that was cut off may name what it was about: that goes on, whatever is left to do.
+    """
+    going = {text: engine.find_going(text) for text in snapshots}
+    if recover:
+        session.recover(engine)
+    found: list[str] = []
+    ended: list[str] = []
+    for named in snapshots:
+        try:
+            found.append(engine.find_snapshot(named))
+        except errors.NotFound:
+            if (uuid := going[named]) is None:
+                raise
+            (found if _is_there(engine, uuid) else ended).append(uuid)
+    return tuple(found), ended
+
+
+def _is_there(engine: "snapengine.Engine", uuid: str) -> bool:
+    """Tell whether a snapshot still has a record: a delete that could not be finished leaves it."""
+    with suppress(errors.NotFound):
+        return engine.find_snapshot(uuid) == uuid
+    return False
 
 
 def tell_what_stays(engine: "snapengine.Engine", preview: "Preview") -> None:
@@ -60,14 +91,17 @@ def tell_what_stays(engine: "snapengine.Engine", preview: "Preview") -> None:
         _tell(engine, preview.stays, "warning")
 
 
-def results(engine: "snapengine.Engine", found: "Sequence[Deleted]", preview: "Preview") -> None:
+def results(
+    engine: "snapengine.Engine", found: "Sequence[Deleted]", preview: "Preview", ended: Sequence[str] = ()
+) -> None:
     """
     Print what became of each snapshot, in text only what went wrong, on stderr; exits where one failed.
 
-    What the preview said before is not said again.
+    What the preview said before is not said again. ended are snapshots that a recovery has just deleted.
     """
     if show.in_json():
-        show.raw(wire.document({"results": found}))
+        gone = [{"snapshotUuid": uuid, "success": True} for uuid in ended]
+        show.raw(wire.document({"results": [*gone, *found]}))
     else:
         told = {result.snapshot_uuid for result in preview.stays}
         _tell(engine, [result for result in found if result.snapshot_uuid not in told], "error")

@@ -18,11 +18,21 @@ def engine(*, recover: bool = True) -> "snapengine.Engine":
         _show_log("snapengine.lock")
     _show_warnings(said)
     opened = snapengine.Engine.open(said.root, recover=recover, wait=said.wait)
-    if not said.quiet:
+    _tell_recovered(opened)
+    return opened
+
+
+def recover(opened: "snapengine.Engine") -> None:
+    """Finish or undo what a crash left in a store that is open already, and tell so."""
+    opened.recover()
+    _tell_recovered(opened)
+
+
+def _tell_recovered(opened: "snapengine.Engine") -> None:
+    if not settings.current().quiet:
         for r in opened.recovered:
             told = f"recovered: {r.verb} of {r.volume_uuid}, begun {text.value('started', r.started)}: {r.outcome}"
             click.echo(text.plain(told), err=True)
-    return opened
 
 
 def _show_log(name: str) -> None:

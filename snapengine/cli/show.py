@@ -44,7 +44,13 @@ def many(
         raw(wire.document({key: answers}))
     else:
         table([text.label(name) for name in names], text.rows(answers, names, known()))
-    if settings.current().left_out and click.get_current_context().info_name == "list":
+    if click.get_current_context().info_name == "list":
+        left_out()
+
+
+def left_out() -> None:
+    """Tell, on stderr, what had to be left out of the answer, and exit with code 6 if anything was."""
+    if settings.current().left_out:
         click.echo("\n".join(settings.current().left_out), err=True)
         raise click.exceptions.Exit(errors.Corrupt.exit_code)
 

@@ -126,6 +126,7 @@ def tree(volume: str) -> None:
         show.raw(forest.document(engine.snapshot_trees(found)))
     else:
         _draw(engine, found)
+    show.left_out()
 
 
 def _draw(engine: "snapengine.Engine", volume: str) -> None:

@@ -50,6 +50,10 @@ class Engine(Volumes, Snapshots, Groups, Trash):
         opened = founding.make(Path(root), arguments.name(name), arguments.depth(depth_limit))
         return cls(opened.root, (), lock.DEFAULT_WAIT)
 
+    def recover(self) -> None:
+        """Finish or undo what a crash left, as open does, and note it in recovered."""
+        self.recovered = recovery.recover(self.root)
+
     @property
     def storage(self) -> PrimaryStorage:
         """The store's record as it is now."""
@@ -66,6 +70,10 @@ class Engine(Volumes, Snapshots, Groups, Trash):
     def find_snapshot(self, text: str) -> str:
         """Return the uuid of the snapshot that text names, as `VOLUME/SNAPSHOT` too. See lookup."""
         return lookup.snapshot(self._store, text)
+
+    def find_going(self, text: str) -> str | None:
+        """Return the uuid of the snapshot that text names, of those that an unfinished delete destroys; else None."""
+        return lookup.going(self._store, text)
 
     def find_group(self, text: str) -> str:
         """Return the uuid of the group that text names: a uuid, a name, the start of a uuid. See lookup."""
