@@ -1,5 +1,6 @@
 """Groups: list, show, update, ungroup, and whether the volumes can be taken back to one."""
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -110,15 +111,23 @@ def _reasons(opened: Store, record: GroupRecord) -> Iterator[str]:
         volume = volumes.get(member.volume_uuid)
         if volume is None and not store.has_volume(opened.root, member.volume_uuid):
             yield f"volume {member.volume_uuid} ({member.volume_name}) was deleted"
-        elif present(opened, member) is None:
+        elif (what := _missing(present(opened, member))) is not None:
             gone = f"snapshot {member.volume_snapshot_uuid} ({member.volume_snapshot_name})"
-            yield f"{gone} of volume {member.volume_uuid} ({member.volume_name}) was deleted"
+            yield f"{gone} of volume {member.volume_uuid} ({member.volume_name}) {what}"
         elif record.vm_instance_uuid and volume and volume.vm_instance_uuid != record.vm_instance_uuid:
             yield f"volume {volume.uuid} ({volume.name}) was detached from the VM"
     known = {member.volume_uuid for member in record.members}
     for volume in volumes.values():
         if record.vm_instance_uuid and volume.vm_instance_uuid == record.vm_instance_uuid and volume.uuid not in known:
             yield f"volume {volume.uuid} ({volume.name}) was attached to the VM since"
+
+
+def _missing(there: Present | None) -> str | None:
+    """Return what is wrong with a member's snapshot, None if it is there with its image."""
+    if there is None:
+        return "was deleted"
+    image = there.directory / layout.image(there.snapshot.uuid)
+    return None if os.path.lexists(image) else "has no image; run 'snapengine verify'"
 
 
 def directories(opened: Store, record: GroupRecord) -> list[Path]:

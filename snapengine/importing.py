@@ -48,7 +48,11 @@ def remove(layer: Layer) -> None:
     """Remove a source of a volume that is there now, if its name still means the file that was imported."""
     if not layer.has_its_name():
         raise errors.Conflict(what=f"the volume is there, but {layer.file} is another file by now; it was left alone")
-    durable.unlink(layer.file)
+    try:
+        durable.unlink(layer.file)
+    except OSError as e:
+        what = f"the volume is there, but {layer.file} could not be removed: {e.strerror}; remove it by hand"
+        raise errors.Denied(what=what) from e
     durable.sync_directory(layer.file.parent)
 
 

@@ -78,6 +78,7 @@ def revert(opened: Store, uuid: str, wait: float, *, rescuing: bool = True) -> P
     with lock.shared(directory.parent, "preview a revert", wait):
         target = records.shown_snapshot(directory, uuid)
         snapshot.require_revertible(target)
+        chain.read(directory, layout.image(uuid), across=False)
         work = Held(opened, directory, records.read_volume(directory), hold.place(opened, directory, "revert"))
         kept = [Step(verb=verb, image=str(work.active), bytes=0) for verb in _goes(work, rescuing)]
     moved = Step(verb="revert", image=str(work.active), onto=target.primary_storage_install_path, bytes=0)

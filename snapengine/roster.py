@@ -80,6 +80,8 @@ def read(root: Path, group: str) -> GroupRecord:
         raise errors.unknown("group", group)
     if found.uuid != group or not all(map(_is_sound, found.members)):
         raise errors.Corrupt(what=f"record {path(root, group)} is of another group, or names what is no uuid")
+    if not 0 < len(found.members) == len({member.volume_uuid for member in found.members}):
+        raise errors.Corrupt(what=f"record {path(root, group)} has no member, or a volume twice")
     return found
 
 

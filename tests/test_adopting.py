@@ -1,5 +1,6 @@
 """Import of a chain: each image becomes a snapshot with its content, and nothing hostile or torn comes in."""
 
+import errno
 import os
 import shutil
 import struct
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from snapengine import errors
+from snapengine import durable, errors
 from snapengine.engine import Engine
 from tests import images, privileged, qemu
 from tests.command_line import CommandLine
@@ -265,3 +266,19 @@ def test_the_command_line_takes_a_chain(oracle: Oracle, top: Path) -> None:
     assert [s["name"] for s in line.json("snapshot", "list", "adopted")["inventories"]] == ["base", "monday"]
     assert "qcow2 images only" in line.error(2, "volume", "import", str(top), "--chain", "--format", "raw")
     line.error(3, "volume", "import", str(top.with_name("no")), "--chain")
+
+
+def test_a_move_that_can_not_remove_a_source_says_that_the_volume_is_there(
+    oracle: Oracle, top: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlink = durable.unlink
+
+    def refused(path: Path) -> None:
+        if path == top:
+            raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+        unlink(path)
+
+    monkeypatch.setattr(durable, "unlink", refused)
+    with pytest.raises(errors.Denied, match=f"the volume is there, but {top} could not be removed"):
+        oracle.engine.import_chain(top, move=True)
+    assert top.exists() and len(oracle.engine.list_volumes()) == 1
