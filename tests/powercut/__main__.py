@@ -30,6 +30,8 @@ def main(words: list[str]) -> int:
         for outcome in found:
             if outcome.end == "wrong":
                 print(_wrong(job, outcome), flush=True)
+        if sys.stderr.isatty():
+            print(f"\r{len(outcomes)} cuts", end="", file=sys.stderr, flush=True)
     print(_table(outcomes))
     print(f"powercut: {len(outcomes)} cuts in {time.monotonic() - started:.0f} s, seeds {seeds[0]} to {seeds[-1]}")
     return int(any(outcome.end == "wrong" for _, outcome in outcomes))

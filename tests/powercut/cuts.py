@@ -1,12 +1,12 @@
 """
 Choose what a disk holds after a power cut, out of what it was told.
 
-All that it was told before the last flush is there. Of what it was told since, any part may be: each block of each
-write by itself, in any order. A block, of one or more sectors, is never half there.
+All that it was told before the last flush is there. Of what it was told since, any part may be: each sector of each
+write by itself, in any order. A sector is never half there.
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from tests.powercut.log import SECTOR, Entry
@@ -32,7 +32,7 @@ class Cut(NamedTuple):
         flushed     nothing else
         prefix      all up to some moment: the cut comes there, and the disk has no cache
         dropped     some writes, whole, not others, which may be older
-        torn        some writes, and of some of these some blocks
+        torn        some writes, and of some of these some sectors
     """
 
     kind: str
@@ -42,12 +42,17 @@ class Cut(NamedTuple):
 
 
 class Told(NamedTuple):
-    """What a disk, whose blocks are of so many sectors, was told: entries, of them [started:ended] during a verb."""
+    """
+    What a disk was told: entries, of them [started:ended] during a verb.
+
+    joined says of a sector that it is never torn from the one before it in a write, since the file system does not
+    promise to bear that.
+    """
 
     entries: Sequence[Entry]
     started: int
     ended: int
-    block: int = 1
+    joined: Callable[[int], bool] = lambda sector: False
 
 
 def choose(told: Told, number: int, chance: random.Random) -> list[Cut]:
@@ -89,19 +94,19 @@ def _random(told: Told, chance: random.Random) -> Cut:
         likely = chance.random()
         pieces = [piece for piece in pieces if entries[piece.entry].forced or chance.random() < likely]
     if kind == "torn":
-        pieces = [part for piece in pieces for part in _torn(piece, entries[piece.entry], told.block, chance)]
+        pieces = [part for piece in pieces for part in _torn(piece, entries[piece.entry], told.joined, chance)]
     return Cut(kind, issued, safe, tuple(pieces))
 
 
-def _torn(piece: Piece, entry: Entry, block: int, chance: random.Random) -> list[Piece]:
-    """Return what is there of a write: all, the beginning, the end, or some of its blocks."""
+def _torn(piece: Piece, entry: Entry, joined: Callable[[int], bool], chance: random.Random) -> list[Piece]:
+    """Return what is there of a write: all, the beginning, the end, or some of it."""
     if entry.forced:
         return [piece]
-    edges = [0, *(at for at in range(1, piece.sectors) if (entry.first + at) % block == 0), piece.sectors]
-    blocks = [Piece(piece.entry, start, end - start) for start, end in zip(edges, edges[1:])]
-    middle = chance.randrange(len(blocks))
-    some = [each for each in blocks if chance.random() < 0.5]
-    return chance.choice((blocks, blocks[:middle], blocks[middle:], some))
+    edges = [0, *(at for at in range(1, piece.sectors) if not joined(entry.first + at)), piece.sectors]
+    parts = [Piece(piece.entry, start, end - start) for start, end in zip(edges, edges[1:])]
+    middle = chance.randrange(len(parts))
+    some = [part for part in parts if chance.random() < 0.5]
+    return chance.choice((parts, parts[:middle], parts[middle:], some))
 
 
 def written(entries: Sequence[Entry], cut: Cut) -> Iterator[tuple[int, bytes]]:

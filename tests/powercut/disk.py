@@ -22,23 +22,35 @@ WEATHERS = ("calm", "commits", "writeback")
 
 
 class Kind(NamedTuple):
-    """
-    A file system: how it is made and mounted, and how many sectors its disk writes whole or not at all.
-
-    XFS does not promise to survive less than a block of its own, of 4 KiB: the kernel then refuses to mount it, since
-    a directory's block is torn that by its first sector needs no recovery.
-    """
+    """A file system: how it is made and mounted, and what of it is never torn, as cuts.Told has it."""
 
     size: int
-    block: int
     make: tuple[str, ...]
     options: str
+    joined: Callable[[int], bool]
+
+
+def _ext4_joined(sector: int) -> bool:
+    """Keep the superblock whole: it has a checksum, and is read before the journal could mend it."""
+    return sector == 3
+
+
+def _xfs_joined(sector: int) -> bool:
+    """Keep blocks of 4 KiB whole: one whose first sector is the newer one is not mended, and then not believed."""
+    return sector % 8 != 0
 
 
 KINDS = {
     # without what ext4 does, by default, for programs that rename or truncate what they have not synced
-    "ext4": Kind(2**28, 1, ("mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0"), "noauto_da_alloc"),
-    "xfs": Kind(320 * 2**20, 8, ("mkfs.xfs", "-q", "-s", "size=4096", "-m", "reflink=1"), "nouuid"),
+    "ext4": Kind(
+        256 * 2**20,
+        ("mkfs.ext4", "-q", "-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0"),
+        "noauto_da_alloc",
+        _ext4_joined,
+    ),
+    "xfs": Kind(
+        320 * 2**20, ("mkfs.xfs", "-q", "-s", "size=4096", "-m", "reflink=1"), "nouuid", _xfs_joined
+    ),
 }
 
 
@@ -107,7 +119,7 @@ def recorded(base: Path, place: Path, kind: Kind, verb: Callable[[], object], we
         ended = seen.stat().st_size
     whole = seen.read_bytes()
     seen.unlink()
-    told = Told(log.read(whole), log.ending_by(whole, started), log.ending_by(whole, ended), kind.block)
+    told = Told(log.read(whole), log.ending_by(whole, started), log.ending_by(whole, ended), kind.joined)
     return Recording(base, image, told, said, weather)
 
 

@@ -56,8 +56,8 @@ def test_every_kind_of_cut_comes() -> None:
     assert {cut.kind for cut in drawn(TOLD)} == set(KINDS)
 
 
-def test_no_block_is_torn() -> None:
-    pairs = Told(TOLD.entries, 0, 6, block=2)
+def test_what_is_joined_is_not_torn() -> None:
+    pairs = Told(TOLD.entries, 0, 6, joined=lambda sector: sector % 2 == 1)
 
     assert {disk(pairs, cut)[4:] for cut in drawn(pairs)} == {"....", "de..", "..fg", "defg"}
 
