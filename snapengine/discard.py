@@ -60,10 +60,10 @@ def require_deletable(opened: Store, volume: VolumeRecord) -> None:
     """Raise Conflict where a volume may not be deleted."""
     if volume.vm_instance_uuid is not None:
         vm = volume.vm_name or volume.vm_instance_uuid
-        what = f"volume {volume.uuid} is attached to {vm}; detach it first with 'snapengine volume detach'"
-        raise errors.Conflict(what=what)
+        what = f"volume {volume.uuid} ({volume.name}) is attached to {vm}"
+        raise errors.Conflict(what=f"{what}; detach it first with 'snapengine volume detach'")
     if found := clones.of(opened.root, volume.uuid):
-        what = f"volume {volume.uuid} has linked clones: {clones.told(found)}"
+        what = f"volume {volume.uuid} ({volume.name}) has linked clones: {clones.told(found)}"
         raise errors.Conflict(what=f"{what}; flatten or expunge them first")
 
 

@@ -25,13 +25,15 @@ def undoable(opened: Store, contents: Contents) -> str:
     """Return the snapshot that an undo would take back; Conflict where it can't be."""
     latest = tree.latest(contents.volume)
     if latest is None:
-        raise errors.Conflict(what=f"volume {contents.volume.uuid} stands on no snapshot; there is nothing to undo")
+        which = f"volume {contents.volume.uuid} ({contents.volume.name})"
+        raise errors.Conflict(what=f"{which} stands on no snapshot; there is nothing to undo")
+    told = f"snapshot {latest} ({contents.snapshots[latest].name})"
     on_it = [s.name for s in contents.snapshots.values() if s.parent_uuid == latest]
     kept = [item.uuid for item in contents.trash.values() if item.snapshot_uuid == latest]
     if on_it or kept:
         others = ", ".join((*on_it, *(f"trash item {uuid}" for uuid in kept)))
-        raise errors.Conflict(what=f"snapshot {latest} can't be undone: {others} stands on it")
+        raise errors.Conflict(what=f"{told} can't be undone: {others} stands on it")
     if bases := clones.of(opened.root, contents.volume.uuid, latest):
-        what = f"snapshot {latest} can't be undone: it is the base of linked clones: {clones.told(bases)}"
+        what = f"{told} can't be undone: it is the base of linked clones: {clones.told(bases)}"
         raise errors.Conflict(what=f"{what}; flatten or expunge them first")
     return latest

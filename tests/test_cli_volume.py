@@ -192,6 +192,12 @@ def test_attach_and_detach(run: CommandLine, engine: Engine) -> None:
     assert "vmInstanceUuid" not in run.json("volume", "detach", "db")
 
 
+def test_people_see_the_name_of_the_vm_after_each_change_too(run: CommandLine, engine: Engine) -> None:
+    engine.attach_volume(engine.create_volume("db", 2**20).uuid, "web-1")
+    for words in (("show", "db"), ("update", "db", "--description", "d"), ("resize", "db", "2M")):
+        assert ["vm", "name", "web-1"] in [line.split() for line in run.text("volume", *words).splitlines()]
+
+
 @pytest.mark.parametrize(
     "words, channel",
     [

@@ -51,4 +51,4 @@ def flatten(volume: str, yes: bool, dry_run: bool) -> None:
         session.confirm(f"volume '{name}' will stand on none of its snapshots any more; up to {moved} are written", yes)
     with progress.shown("copying", lambda: preview.bytes) as report:
         flat = engine.flatten_volume(found, progress=report)
-    show.one(flat)
+    show.volume(engine, flat)

@@ -29,7 +29,7 @@ def resize(volume: str, size: int) -> None:
     snapengine volume resize db 40G
     """
     engine = session.engine()
-    show.one(engine.resize_volume(engine.find_volume(volume), size))
+    show.volume(engine, engine.resize_volume(engine.find_volume(volume), size))
 
 
 @click.command(cls=settings.Verb)

@@ -35,7 +35,8 @@ def delete(snapshots: tuple[str, ...], with_descendants: bool, direction: str, y
     Delete snapshots.
 
     What the volume and every other snapshot hold stays as it is: an image that stands on a deleted snapshot takes in
-    what it needs of it. Several snapshots of one volume are one plan.
+    what it needs of it. Several snapshots of one volume are one plan. One that linked clones stand on stays; the others
+    go, and the exit code is 4.
 
     \b
     snapengine snapshot delete db/monday db/tuesday --dry-run
@@ -161,4 +162,4 @@ def undo(volume: str, yes: bool, dry_run: bool) -> None:
     session.confirm(question(engine, preview), yes)
     with progress.shown("merging", lambda: preview.bytes) as report:
         engine.undo_snapshot(found, progress=report)
-    show.one(engine.get_volume(found))
+    show.volume(engine, engine.get_volume(found))

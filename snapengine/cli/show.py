@@ -14,7 +14,8 @@ from snapengine.cli import failure, forest, settings, text, wire
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from snapengine.inventory import Struct
+    import snapengine
+    from snapengine.inventory import Struct, Volume
     from snapengine.preview import Preview
 
 SCREENS = 2  # a longer answer goes out as plain columns: nobody looks at it as a picture
@@ -26,6 +27,14 @@ def one(answer: "Struct", **more: object) -> None:
         raw(wire.document(answer))
     else:
         line(text.fields(answer, **more))
+
+
+def volume(engine: "snapengine.Engine", found: "Volume") -> None:
+    """Print a volume; for people with the name of its VM, which the contract's JSON has no place for."""
+    if in_json() or found.vm_instance_uuid is None:
+        one(found)
+    else:
+        one(found, vm_name=engine.vm_names().get(found.vm_instance_uuid))
 
 
 def many(

@@ -23,12 +23,6 @@ def snapshot() -> None:
     """Create snapshots of volumes, list them, go back to one, and delete them."""
 
 
-snapshot.add_command(comparing.diff)
-snapshot.add_command(comparing.size)
-snapshot.add_command(removing.delete)
-snapshot.add_command(removing.undo)
-
-
 @snapshot.command()
 @options.volume
 @click.argument("name", help="What to call it, 1 to 255 characters.")
@@ -239,3 +233,9 @@ def shrink(snapshot: str) -> None:
     with progress.shown("shrinking", lambda: engine.get_snapshot(found).size) as report:
         done = engine.shrink_snapshot(found, progress=report)
     show.one(done)
+
+
+snapshot.add_command(removing.delete)
+snapshot.add_command(removing.undo)
+snapshot.add_command(comparing.diff)
+snapshot.add_command(comparing.size)

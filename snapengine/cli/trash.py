@@ -77,7 +77,7 @@ def restore(item: str, as_snapshot: bool, name: str | None) -> None:
 @options.confirmed
 def purge(items: tuple[str, ...], older_than: int | None, down_to: int | None, yes: bool, dry_run: bool) -> None:
     """
-    Remove trash items for good, deleted volumes among them.
+    Remove trash items for good, deleted volumes among them; shows what went.
 
     \b
     snapengine trash purge --older-than 7d --yes

@@ -10,9 +10,8 @@ from snapengine import units
 from snapengine.cli import copying, fate, options, progress, session, settings, show
 
 if TYPE_CHECKING:
-    import snapengine
     from snapengine.driver import Format
-    from snapengine.inventory import Volume, VolumeType
+    from snapengine.inventory import VolumeType
 
 _COLUMNS = ("name", "uuid", "type", "size", "actual_size", "vm_instance_uuid", "create_date")
 _CHAIN = ("uuid", "virtual_size", "allocated", "path")
@@ -26,14 +25,6 @@ def _type(kind: str) -> "VolumeType":
 @click.group(cls=settings.Noun)
 def volume() -> None:
     """Create, import, clone, flatten, list and attach volumes."""
-
-
-volume.add_command(copying.clone)
-volume.add_command(copying.flatten)
-volume.add_command(fate.resize)
-volume.add_command(fate.delete)
-volume.add_command(fate.recover)
-volume.add_command(fate.expunge)
 
 
 @volume.command()
@@ -130,20 +121,12 @@ def list_(deleted: bool) -> None:
     show.many(engine.list_volumes(deleted=deleted), _COLUMNS, engine.vm_names)
 
 
-def _show(engine: "snapengine.Engine", found: "Volume") -> None:
-    """Show a volume, for people with the name of its VM, which the contract's JSON has no place for."""
-    if show.in_json() or found.vm_instance_uuid is None:
-        show.one(found)
-    else:
-        show.one(found, vm_name=engine.vm_names().get(found.vm_instance_uuid))
-
-
 @volume.command("show")
 @options.volume
 def show_(volume: str) -> None:
     """Show all that is known of a volume."""
     engine = session.engine()
-    _show(engine, engine.get_volume(engine.find_volume(volume)))
+    show.volume(engine, engine.get_volume(engine.find_volume(volume)))
 
 
 @volume.command()
@@ -154,7 +137,7 @@ def update(volume: str, name: str | None, description: str | None) -> None:
     """Change a volume's name or description."""
     options.require(name, description)
     engine = session.engine()
-    show.one(engine.update_volume(engine.find_volume(volume), name=name, description=description))
+    show.volume(engine, engine.update_volume(engine.find_volume(volume), name=name, description=description))
 
 
 @volume.command()
@@ -197,7 +180,7 @@ def attach(volume: str, vm: str, qmp: str | None, libvirt: str | None) -> None:
     snapengine volume attach db web-1 --libvirt qemu:///system
     """
     engine = session.engine()
-    _show(engine, engine.attach_volume(engine.find_volume(volume), vm, _channel(qmp, libvirt)))
+    show.volume(engine, engine.attach_volume(engine.find_volume(volume), vm, _channel(qmp, libvirt)))
 
 
 def _channel(qmp: str | None, libvirt: str | None) -> str | None:
@@ -214,3 +197,11 @@ def detach(volume: str) -> None:
     """Note that no VM uses a volume any more."""
     engine = session.engine()
     show.one(engine.detach_volume(engine.find_volume(volume)))
+
+
+volume.add_command(copying.clone)
+volume.add_command(copying.flatten)
+volume.add_command(fate.resize)
+volume.add_command(fate.delete)
+volume.add_command(fate.recover)
+volume.add_command(fate.expunge)
