@@ -28,9 +28,9 @@ from snapengine import (
     units,
     volume,
 )
-from snapengine.command import Progress
 from snapengine.draft import Place
 from snapengine.inventory import SnapshotRecord, Volume, VolumeRecord
+from snapengine.printed import Progress
 from snapengine.sources import Layer, Source
 from snapengine.store import Store
 

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 from snapengine import chain, driver, duplicate, errors, hold, layout, records, store, volume
-from snapengine.command import Progress
 from snapengine.inventory import Snapshot, Volume, VolumeType
+from snapengine.printed import Progress
 from snapengine.store import Store
 
 

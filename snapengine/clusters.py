@@ -2,8 +2,8 @@
 Read which clusters the L2 tables of a qcow2 image name, in runs. Nothing in the tables is believed.
 
 Offsets and rules are those of the qcow2 specification (docs/interop/qcow2.txt in QEMU: "Cluster mapping", "Extended
-L2 Entries"); errors as in qcow2.py. No table is read twice and none beyond the file, so what a hostile image costs is
-bounded by the length of its file.
+L2 Entries"); errors as in qcow2.py. No table is read twice and none beyond the file, and all of them together are no
+longer than what the file really holds lets one believe, so that bounds what a hostile image costs.
 """
 
 import os
@@ -24,6 +24,7 @@ _COMPRESSED, _ZERO = 1 << 62, 1
 _OFFSET = 0x00FFFFFFFFFFFE00  # bits 9-55 of an L1 or L2 entry
 _RESERVED_L1 = 0x7F000000000001FF
 _RESERVED = 0x3F000000000001FE  # of an L2 entry that is not compressed; bit 0 as well with extended L2 entries
+_ALWAYS, _SQUEEZED = units.GIB, 64  # bytes of tables that are always read; how far a file system may compress them
 _ZEROS = re.compile(rb"\0*")  # ten times as fast as to search for what is none
 
 
@@ -113,6 +114,7 @@ def _tables(image: Image) -> Iterator[tuple[int, bytes]]:
     """Give each L2 table's content, and the guest's offset where it begins."""
     header = image.header
     seen: set[int] = set()
+    room = max(_ALWAYS, os.fstat(image.fd).st_blocks * units.SECTOR * _SQUEEZED)
     for number, entry in enumerate(_l1(image)):
         if not entry & (_OFFSET | _RESERVED_L1):
             continue
@@ -120,6 +122,8 @@ def _tables(image: Image) -> Iterator[tuple[int, bytes]]:
         if offset in seen:
             raise image.refused("l2-twice", f"its L2 table at {offset} is used twice")
         seen.add(offset)
+        if len(seen) * image.cluster > room:
+            raise image.refused("l2-holes", "its L2 tables are longer than all that its file holds")
         yield number * header.l1_coverage, qcow2.read(image.fd, header.cluster_size, offset, image.path)
 
 

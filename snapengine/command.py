@@ -2,14 +2,13 @@
 Start a tool and wait for it: the only module that imports sh.
 
 A tool inherits every lock descriptor of this process (lock.py marks them inheritable) and dies with the thread that
-started it, so that a lock ends with the last process that works under it (invariant 6). It runs under limits of
-address space and open files, in the C locale, by its absolute path.
+started it, so that a lock ends with the last process that works under it (invariant 6). It runs under the bounds of
+limits.py, gains no privileges, speaks the C locale, and is called by its absolute path.
 """
 
 import functools
 import logging
 import os
-import resource
 import shlex
 import shutil
 import signal
@@ -20,8 +19,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
-from snapengine import errors
-from snapengine.units import GIB
+from snapengine import errors, limits, printed
+from snapengine.limits import Limits
+from snapengine.printed import Progress
 
 if TYPE_CHECKING:
     import ctypes
@@ -30,15 +30,16 @@ if TYPE_CHECKING:
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 METADATA_TIMEOUT = 60.0  # seconds; for calls that move no guest data
-PR_SET_PDEATHSIG = 1
-MAX_FILES = 4096  # open in one tool: the longest foreign chain, twice, and its own
+PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
+
+FLOODED = -signal.SIGPIPE  # the exit code of a tool that was ended since it said too much
+IMAGES_FAULT = (1, -signal.SIGXCPU, FLOODED)  # exit codes of a qemu-img that can't read an image
+OVERTIME = "it took more processor time than the images that it reads can be worth"
 
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 _PIECE = 2**16  # bytes of output that are read at once
 
 log = logging.getLogger(__name__)
-
-Progress = Callable[[float], None]
 
 
 class Result(NamedTuple):
@@ -54,7 +55,7 @@ def run(
     *args: str,
     answers: tuple[int, ...] = (0,),
     timeout: float | None = METADATA_TIMEOUT,
-    memory: int = GIB,
+    bounds: Limits = limits.METADATA,
     progress: Progress | None = None,
     silent: bool = False,
 ) -> Result:
@@ -62,63 +63,58 @@ def run(
     Run tool with args and return how it ended.
 
     answers are the exit codes that mean something; any other raises CommandFailed with the whole stderr, or NoSpace
-    where that says so. timeout is in seconds, None waits for as long as it takes; memory bounds the address space in
-    bytes. progress is called with the fraction done as `qemu-img -p` prints it. Of a silent tool more than a warning
-    on stderr raises too: qemu-img exits 0 when the last writes, as it closes an image, have failed.
+    where that says so. timeout is in seconds, None waits for as long as its bounds let it. progress is called with the
+    fraction done as `qemu-img -p` prints it. Of a silent tool more than a warning on stderr raises too: qemu-img exits
+    0 when the last writes, as it closes an image, have failed.
     """
-    with _started(tool, args, memory, progress) as (process, line):
-        return _ended(process, line, answers, timeout, silent)
+    with _started(tool, args, bounds, progress) as started:
+        return _ended(started, answers, timeout, silent)
 
 
 @contextmanager
 def running(tool: str, *args: str) -> Iterator[None]:
     """Run a silent tool while the block runs, and wait for its end; errors as for run. A failing block kills it."""
-    with _started(tool, args, GIB, None) as (process, line):
+    with _started(tool, args, limits.METADATA, None) as started:
         yield
-        _ended(process, line, (0,), METADATA_TIMEOUT, silent=True)
+        _ended(started, (0,), METADATA_TIMEOUT, silent=True)
 
 
-def _ended(
-    process: "sh.RunningCommand", line: str, answers: tuple[int, ...], timeout: float | None, silent: bool
-) -> Result:
+class _Started(NamedTuple):
+    """A tool that runs: its process, its command line for people, what it says on stderr."""
+
+    process: "sh.RunningCommand"
+    line: str
+    said: printed.Errors
+
+
+def _ended(started: _Started, answers: tuple[int, ...], timeout: float | None, silent: bool) -> Result:
+    process, line, said = started
     status = _wait(process, line, timeout)
-    result = Result(status, _text(process.process.stdout), _text(process.process.stderr).strip())
+    if said.is_flooded:
+        status = FLOODED
+    result = Result(status, process.process.stdout.decode("utf-8", "replace"), said.text.strip())
     if status not in answers or (silent and any("warning: " not in said for said in result.stderr.splitlines())):
         raise _failure(line, result)
     return result
 
 
-class _Reporter:
-    """Hands the figures of `(12.34/100%)` on as fractions; sh gives an unbuffered output letter by letter."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._seen = ""
-
-    def __call__(self, piece: str) -> None:
-        *lines, self._seen = (self._seen + piece).split("\r")
-        for line in lines:
-            figure = line.strip().removeprefix("(").removesuffix("/100%)")
-            self._progress(min(float(figure) / 100, 1.0))
-
-
 @contextmanager
 def _started(
-    tool: str, args: tuple[str, ...], memory: int, progress: Progress | None
-) -> Iterator[tuple["sh.RunningCommand", str]]:
+    tool: str, args: tuple[str, ...], bounds: Limits, progress: Progress | None
+) -> Iterator[_Started]:
     """
-    Start tool for the block; gives its process and its command line for people. A failing block kills it.
+    Start tool for the block. A failing block kills it.
 
     A Ctrl-C is held back, where no other thread hears it, until the process is known: before, nobody could kill it.
     """
-    line = shlex.join((tool, *args))
+    line, said = shlex.join((tool, *args)), printed.Errors()
     log.info("run %s", line)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
     try:
-        process = _start(tool, args, functools.partial(_bind, _libc(), os.getpid(), memory, before), progress)
+        process = _start(tool, args, functools.partial(_bind, _libc(), os.getpid(), bounds, before), progress, said)
         try:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            yield process, line
+            yield _Started(process, line, said)
         except BaseException:
             _kill(process)
             raise
@@ -127,7 +123,7 @@ def _started(
 
 
 def _start(
-    tool: str, args: tuple[str, ...], bind: Callable[[], None], progress: Progress | None
+    tool: str, args: tuple[str, ...], bind: Callable[[], None], progress: Progress | None, said: printed.Errors
 ) -> "sh.RunningCommand":
     return _module().Command(_find(tool))(  # type: ignore[no-any-return]
         *args,
@@ -136,24 +132,24 @@ def _start(
         _return_cmd=True,
         _tty_out=False,
         _close_fds=False,
-        _out=_Reporter(progress) if progress else None,
+        _out=printed.Reporter(progress) if progress else None,
         _out_bufsize=0 if progress else _PIECE,
+        _err=said,
+        _err_bufsize=_PIECE,
         _decode_errors="replace",
         _env=_environment(),
         _preexec_fn=bind,
     )
 
 
-def _bind(libc: "ctypes.CDLL", parent: int, memory: int, signals: set[signal.Signals | int]) -> None:
+def _bind(libc: "ctypes.CDLL", parent: int, bounds: Limits, signals: set[signal.Signals | int]) -> None:
     """In the new process, before the tool: die with the parent, stay within the limits, hear signals as it would."""
     signal.pthread_sigmask(signal.SIG_SETMASK, signals)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     if os.getppid() != parent:  # it died before prctl could tell
         os._exit(255)
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, MAX_FILES), hard))
+    limits.apply(bounds)
 
 
 def _wait(process: "sh.RunningCommand", line: str, timeout: float | None) -> int:
@@ -191,17 +187,16 @@ def _kill(process: "sh.RunningCommand") -> None:
             process.wait()
 
 
-def _text(output: bytes) -> str:
-    return output.decode("utf-8", "replace")
-
-
 def _failure(line: str, result: Result) -> errors.Error:
-    text = result.stderr or result.stdout.strip() or "it said nothing"
+    text = result.stderr or result.stdout.strip() or _ENDS.get(result.status, "it said nothing")
     if "No space left on device" in text or "Disk quota exceeded" in text:
         return errors.NoSpace(what=f"no room: {text.splitlines()[-1]}; free some space and try again")
     if "File too large" in text:
         return errors.NoSpace(what=f"{text.splitlines()[-1]}; raise the limit with 'ulimit -f', then try again")
     return errors.CommandFailed(command=line, status=result.status, stderr=text)
+
+
+_ENDS = {-signal.SIGXCPU: OVERTIME, -signal.SIGKILL: "it was killed"}
 
 
 @functools.cache

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from snapengine import command, driver
-from snapengine.command import Progress
+from snapengine import command, driver, limits
+from snapengine.printed import Progress
 from snapengine.qcow2 import Header
 
 Format = Literal["qcow2", "raw"]
@@ -21,14 +21,15 @@ def export(
     can. Nothing is synced: the caller does that.
     """
     how = ("-c",) if compress else ("-C",) if share else ()
-    driver.run_convert(*how, "-W", "-m", "16", "-O", fmt, driver.chain(source), str(target), progress=progress)
+    args = (*how, "-W", "-m", "16", "-O", fmt, driver.chain(source), str(target))
+    driver.run_convert(*args, bounds=limits.moving(source), progress=progress)
 
 
 def overwrite(source: Sequence[Path], device: Path, progress: Progress | None) -> None:
     """Write what a guest sees of the qcow2 chain source (top image first) over the start of a block device."""
     node = f"driver=raw,file.driver=host_device,file.filename={device},file.locking=off"
     how = ("-n", "-t", "writeback", "-W", "--target-image-opts")
-    driver.run_convert(*how, driver.chain(source), node, progress=progress)
+    driver.run_convert(*how, driver.chain(source), node, bounds=limits.moving(source), progress=progress)
 
 
 def create_like(path: Path, header: Header) -> None:
@@ -52,13 +53,14 @@ def copy_layer(source: Sequence[Path], target: Sequence[Path], compress: bool, p
     """
     over = ("-B", target[1].name) if target[1:] else ("--target-is-zero",)
     how = (*(("-c",) if compress else ()), "-n", *over, "--bitmaps", "--skip-broken-bitmaps", "-t", "writeback", "-W")
-    driver.run_convert(*how, "-O", "qcow2", driver.chain(source), driver.chain(target), progress=progress)
+    args = (*how, "-O", "qcow2", driver.chain(source), driver.chain(target))
+    driver.run_convert(*args, bounds=limits.moving(source), progress=progress)
 
 
 def is_same(one: Sequence[Path], other: Sequence[Path]) -> bool:
     """Tell whether a guest sees the same on two qcow2 chains (top image first); read both through."""
-    args = ("-q", driver.chain(one), driver.chain(other))
-    done = command.run("qemu-img", "compare", *args, answers=(0, 1), timeout=None, memory=driver.DATA_MEMORY)
+    args, bounds = ("-q", driver.chain(one), driver.chain(other)), limits.comparing((*one, *other))
+    done = command.run("qemu-img", "compare", *args, answers=(0, 1), timeout=None, bounds=bounds)
     return done.status == 0
 
 
@@ -75,4 +77,4 @@ def unsafe_rename_backing(path: Path, backing: str) -> None:
 def repair_leaks(path: Path) -> None:
     """Free the clusters of one qcow2 image that nothing uses; what it stands on stays closed."""
     args = ("-q", "-r", "leaks", driver.chain([path]))
-    command.run("qemu-img", "check", *args, timeout=None, memory=driver.DATA_MEMORY)
+    command.run("qemu-img", "check", *args, timeout=None, bounds=limits.moving([path]))

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from snapengine import clones, errors, hold, layout, records, removal, steps, store, tree
-from snapengine.command import Progress
 from snapengine.cost import Direction
 from snapengine.hold import Held
 from snapengine.inventory import Struct, VolumeRecord
+from snapengine.printed import Progress
 from snapengine.records import Contents
 from snapengine.store import Store
 

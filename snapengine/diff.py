@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from snapengine import chain, content, errors, hold, layout, lock, maps, records, spans, store, units, visible
-from snapengine.command import Progress
 from snapengine.content import Content
 from snapengine.hold import Held
 from snapengine.inventory import Struct
+from snapengine.printed import Progress
 from snapengine.spans import Span, Spans
 from snapengine.store import Store
 from snapengine.visible import View

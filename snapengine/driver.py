@@ -13,11 +13,9 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from snapengine import command, errors
-from snapengine.command import Progress
-from snapengine.units import GIB
-
-DATA_MEMORY = 4 * GIB  # address space of a tool that moves guest data
+from snapengine import command, errors, limits
+from snapengine.limits import Limits
+from snapengine.printed import Progress
 
 Format = Literal["raw", "qcow2", "vmdk", "vdi", "vhdx", "vpc"]
 How = Literal["share", "copy", "direct"]  # extents are shared, the kernel copies, or all goes around its page cache
@@ -88,7 +86,8 @@ def convert(
     goes through the host's cache and is not synced: the caller does that.
     """
     how = ("-C",) if shared else ()
-    run_convert(*how, "-t", "writeback", "-W", "-O", "qcow2", chain(source, fmt), str(target), progress=progress)
+    args = (*how, "-t", "writeback", "-W", "-O", "qcow2", chain(source, fmt), str(target))
+    run_convert(*args, bounds=limits.moving(source), progress=progress)
 
 
 def extract(source: Sequence[Path], start: int, length: int, target: Path) -> None:
@@ -98,32 +97,32 @@ def extract(source: Sequence[Path], start: int, length: int, target: Path) -> No
     source begins with the top image; target is there already and has this length.
     """
     part = "json:" + json.dumps({"driver": "raw", "offset": start, "size": length, "file": _node(source)})
-    run_convert("-n", "-t", "writeback", "-O", "raw", part, str(target), progress=None)
+    args = ("-n", "-t", "writeback", "-O", "raw", part, str(target))
+    run_convert(*args, bounds=limits.moving(source), progress=None)
 
 
-def run_convert(*args: str, progress: Progress | None) -> None:
+def run_convert(*args: str, bounds: Limits, progress: Progress | None) -> None:
     """Run `qemu-img convert` with these arguments; what it says on stderr is an error."""
     shown = ("-p",) if progress else ()
-    command.run(
-        "qemu-img", "convert", *shown, *args, timeout=None, memory=DATA_MEMORY, progress=progress, silent=True
-    )  # fmt: skip
+    command.run("qemu-img", "convert", *shown, *args, timeout=None, bounds=bounds, progress=progress, silent=True)
 
 
 def virtual_size(path: Path, fmt: Format) -> int:
     """Return the size in bytes that a guest sees of the image at path; what stands under it stays closed."""
-    return _decode(command.run("qemu-img", "info", "--output", "json", chain([path], fmt)), _Info).virtual_size
+    args = ("--output", "json", chain([path], fmt))
+    return _decode(command.run("qemu-img", "info", *args, bounds=limits.READ_METADATA), _Info).virtual_size
 
 
 def tables_of(size: int) -> int:
     """Return the bytes that the tables of a qcow2 image of size virtual bytes take at most."""
     args = ("--output", "json", "--size", str(size), "-O", "qcow2")
-    return _decode(command.run("qemu-img", "measure", *args), _Measure).full - size
+    return _decode(command.run("qemu-img", "measure", *args, bounds=limits.READ_METADATA), _Measure).full - size
 
 
 def required(source: Sequence[Path], fmt: Format) -> int:
     """Return the bytes that a qcow2 copy of the chain source (top image first) will take at most."""
     args = ("--output", "json", "-O", "qcow2", chain(source, fmt))
-    done = command.run("qemu-img", "measure", *args, timeout=None, memory=DATA_MEMORY)
+    done = command.run("qemu-img", "measure", *args, timeout=None, bounds=limits.reading(source))
     return _decode(done, _Measure).required
 
 
@@ -136,7 +135,8 @@ def check(path: Path, fmt: Format = "qcow2") -> Check:
     if fmt in ("raw", "vpc"):
         return Check()
     args = ("--output", "json", "-U", chain([path], fmt))
-    return _decode(command.run("qemu-img", "check", *args, answers=(0, 2, 3), timeout=None, memory=DATA_MEMORY), Check)
+    bounds = limits.reading([path])
+    return _decode(command.run("qemu-img", "check", *args, answers=(0, 2, 3), timeout=None, bounds=bounds), Check)
 
 
 def apply(layer: Sequence[Path], target: Sequence[Path], how: How) -> None:
@@ -147,7 +147,7 @@ def apply(layer: Sequence[Path], target: Sequence[Path], how: How) -> None:
     hide what it really stands on. Not synced: the caller does that.
     """
     args = ("-n", *_HOW[how], "-O", "qcow2", "-B", target[-1].name, chain(layer), chain(target))
-    run_convert(*args, progress=None)
+    run_convert(*args, bounds=limits.moving(layer), progress=None)
 
 
 def commit(path: Path, base: str, progress: Progress | None = None, *, direct: bool = False) -> None:
@@ -158,8 +158,8 @@ def commit(path: Path, base: str, progress: Progress | None = None, *, direct: b
     is synced. The tool opens the chain by the names in the headers, which the caller has inspected, and all but the
     top image under QEMU's own locks: it knows its base by that name only. direct: around the host's page cache.
     """
-    cache = ("-t", "none") if direct else ()
-    _join("commit", *cache, "-b", base, _alone(path), progress=progress)
+    args = (*(("-t", "none") if direct else ()), "-b", base, _alone(path))
+    _join("commit", *args, bounds=limits.moving(limits.beside(path)), progress=progress)
 
 
 def pull(path: Path, backing: str | None, progress: Progress | None = None) -> None:
@@ -169,13 +169,14 @@ def pull(path: Path, backing: str | None, progress: Progress | None = None) -> N
     Writes the header last, since all writes go through: by qemu-img's default the header goes first, and a kill loses
     data. The tool opens both chains by the names in their headers, which the caller has inspected.
     """
-    _join("rebase", "-t", "writethrough", *_backing(backing), _alone(path), progress=progress)
+    args = ("-t", "writethrough", *_backing(backing), _alone(path))
+    _join("rebase", *args, bounds=limits.moving(limits.beside(path)), progress=progress)
 
 
-def _join(verb: str, *args: str, progress: Progress | None) -> None:
+def _join(verb: str, *args: str, bounds: Limits, progress: Progress | None) -> None:
     """Run a verb of qemu-img's that moves data between layers."""
     shown = "-p" if progress else "-q"
-    command.run("qemu-img", verb, shown, *args, timeout=None, memory=DATA_MEMORY, progress=progress, silent=True)
+    command.run("qemu-img", verb, shown, *args, timeout=None, bounds=bounds, progress=progress, silent=True)
 
 
 def unsafe_rebase(path: Path, backing: str | None) -> None:
@@ -210,7 +211,8 @@ def remove_bitmap(path: Path, name: str) -> None:
 
 def repair_leaks(path: Path) -> None:
     """Give back the clusters of the image at path that nothing refers to; a cut-off write leaves such."""
-    command.run("qemu-img", "check", "-q", "-r", "leaks", chain([path]), timeout=None, memory=DATA_MEMORY)
+    args = ("-q", "-r", "leaks", chain([path]))
+    command.run("qemu-img", "check", *args, timeout=None, bounds=limits.moving([path]))
 
 
 def chain(source: Sequence[Path], fmt: Format = "qcow2") -> str:

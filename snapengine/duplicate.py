@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from snapengine import chain, driver, durable, errors
-from snapengine.command import Progress
 from snapengine.driver import Format
+from snapengine.printed import Progress
 from snapengine.store import Store
 
 

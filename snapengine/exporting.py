@@ -24,9 +24,9 @@ from snapengine import (
     store,
     units,
 )
-from snapengine.command import Progress
 from snapengine.conversion import Format
 from snapengine.inventory import Struct
+from snapengine.printed import Progress
 from snapengine.store import Store
 
 WINDOW = 64 * units.MIB  # of a stream: what is held in memory at once

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from snapengine import chain, draft, driver, duplicate, hold, layout, operation, records, store, tables, tree, volume
 from snapengine.chain import Layer
-from snapengine.command import Progress
 from snapengine.draft import Plan
 from snapengine.hold import Held, Image
 from snapengine.inventory import TrashRecord, Volume
+from snapengine.printed import Progress
 from snapengine.store import Store
 from snapengine.tables import Bitmap
 

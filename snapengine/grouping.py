@@ -28,13 +28,13 @@ from snapengine import (
     store,
     volume,
 )
-from snapengine.command import Progress
 from snapengine.cost import Direction
 from snapengine.delete import Deleted
 from snapengine.draft import Plan
 from snapengine.hold import Held
 from snapengine.inventory import Volume
 from snapengine.move import Move
+from snapengine.printed import Progress
 from snapengine.roster import Group, GroupRecord, Member
 from snapengine.store import Store
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from snapengine import chain, driver, errors
+from snapengine import chain, command, driver, errors
 from snapengine.inventory import Struct
 
 RESTORE_RECORD = "restore the record from a backup; the images are not touched"
@@ -74,7 +74,7 @@ def _checked(uuid: str, path: Path) -> Iterator[Problem]:
     try:
         found = driver.check(path)
     except errors.CommandFailed as e:
-        if e.status != 1:  # not an answer: the tool is missing, or was killed
+        if e.status not in command.IMAGES_FAULT:  # not an answer: the tool is missing, or was killed
             raise
         message = f"qemu-img check can't read it: {e.stderr.splitlines()[0]}"
         yield problem("image-corrupt", uuid, path, message, RESTORE_IMAGE)

@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-from snapengine import arguments, driver, duplicate, durable, errors, inside, sources, volume
-from snapengine.command import Progress
+from snapengine import arguments, command, driver, duplicate, durable, errors, inside, sources, volume
 from snapengine.driver import Format
 from snapengine.inventory import Volume
+from snapengine.printed import Progress
 from snapengine.sources import Layer, Source
 from snapengine.store import Store
 
@@ -67,9 +67,9 @@ def sound_size(source: Source, file: Path) -> int:
         size = driver.virtual_size(top, source.format)
         found = [driver.check(top, source.format), *map(driver.check, below)]
     except errors.CommandFailed as e:
-        if e.status != 1:  # not the image's fault: the tool is missing or was killed
+        if e.status not in command.IMAGES_FAULT:  # the tool is missing or was killed
             raise
-        said = "; ".join(line.rpartition("': ")[2] for line in e.stderr.splitlines())
+        said = "; ".join(line.rpartition("': ")[2] for line in e.stderr.splitlines()[:3])
         raise errors.Refused(path=file, why=f"qemu-img can't read it: {said}", check="damaged") from e
     wrong = sum(check.corruptions + check.check_errors for check in found)
     if wrong:

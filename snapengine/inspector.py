@@ -20,9 +20,11 @@ def open_image(path: Path | str, dir_fd: int | None = None) -> int:
     """
     Return a read-only descriptor of the regular file at path; the caller closes it.
 
-    Follows no symbolic link in the last component. Raises errors.Refused for anything but a regular file, errors.Busy
-    where another process keeps a lease on it, as an operation does over one rename; other errors pass as they are.
+    Follows no symbolic link in the last component. Raises errors.Refused for anything but a regular file, which is not
+    even opened then: some devices do something when they are. Raises errors.Busy where another process keeps a lease on
+    it, as an operation does over one rename; other errors pass as they are.
     """
+    require_regular(os.stat(path, dir_fd=dir_fd, follow_symlinks=False), path)
     try:
         fd = _open(path, dir_fd)
     except BlockingIOError as e:
@@ -68,7 +70,14 @@ def inspect(fd: int, path: Path, expected: Expected) -> qcow2.Header:
 
 
 _IRREGULAR = {errno.ELOOP: "symbolic link", errno.ENXIO: "socket or a device", errno.ENODEV: "device"}
-_KINDS = {stat.S_IFDIR: "directory", stat.S_IFIFO: "FIFO", stat.S_IFCHR: "device", stat.S_IFBLK: "block device"}
+_KINDS = {
+    stat.S_IFDIR: "directory",
+    stat.S_IFIFO: "FIFO",
+    stat.S_IFCHR: "device",
+    stat.S_IFBLK: "block device",
+    stat.S_IFLNK: "symbolic link",
+    stat.S_IFSOCK: "socket",
+}
 
 
 def require_regular(status: os.stat_result, path: Path | str) -> None:

@@ -35,10 +35,10 @@ from snapengine import (
     units,
 )
 from snapengine.chain import Layer
-from snapengine.command import Progress
 from snapengine.cost import Way
 from snapengine.extents import Extent
 from snapengine.intent import Rename
+from snapengine.printed import Progress
 from snapengine.spans import Spans
 
 _PIECE = 4 * units.MIB  # compared at once

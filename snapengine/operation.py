@@ -37,11 +37,11 @@ from snapengine import (
     tables,
 )
 from snapengine.chain import Pattern
-from snapengine.command import Progress
 from snapengine.draft import Plan
 from snapengine.hold import Held, Image
 from snapengine.intent import Entry
 from snapengine.inventory import SnapshotRecord, TrashRecord, VolumeRecord
+from snapengine.printed import Progress
 from snapengine.store import Store
 
 Making = Callable[[Path], AbstractContextManager[Plan]]

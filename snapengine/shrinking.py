@@ -27,12 +27,12 @@ from snapengine import (
     store,
     units,
 )
-from snapengine.command import Progress
 from snapengine.draft import Place, Plan
 from snapengine.extents import Extent
 from snapengine.hold import Held, Image
 from snapengine.intent import Entry, Rename
 from snapengine.inventory import SnapshotRecord, Struct, VolumeRecord
+from snapengine.printed import Progress
 from snapengine.store import Store
 
 

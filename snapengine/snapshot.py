@@ -28,11 +28,11 @@ from snapengine import (
     tables,
     tree,
 )
-from snapengine.command import Progress
 from snapengine.draft import Plan
 from snapengine.hold import Held, Image
 from snapengine.inventory import Snapshot, SnapshotRecord
 from snapengine.move import Move
+from snapengine.printed import Progress
 from snapengine.store import Store
 
 

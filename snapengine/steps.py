@@ -26,12 +26,12 @@ from snapengine import (
     store,
     units,
 )
-from snapengine.command import Progress
 from snapengine.cost import Cost, Direction
 from snapengine.draft import Plan
 from snapengine.hold import Held, Image
 from snapengine.inventory import SnapshotRecord, TrashRecord
 from snapengine.merge import Join
+from snapengine.printed import Progress
 from snapengine.records import Contents
 from snapengine.removal import Family, Step
 from snapengine.store import Store

@@ -1,7 +1,7 @@
 """Undo: take back the latest snapshot of a volume as if it had never been made."""
 
 from snapengine import clones, errors, hold, records, removal, steps, store, tree
-from snapengine.command import Progress
+from snapengine.printed import Progress
 from snapengine.records import Contents
 from snapengine.store import Store
 

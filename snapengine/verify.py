@@ -30,9 +30,9 @@ from snapengine import (
     unfinished,
     units,
 )
-from snapengine.command import Progress
 from snapengine.health import Problem
 from snapengine.intent import Entry
+from snapengine.printed import Progress
 from snapengine.records import Contents
 from snapengine.store import Store
 

@@ -12,7 +12,8 @@ from typing import NoReturn
 
 import pytest
 
-from snapengine import command, errors
+from snapengine import command, errors, limits, printed
+from snapengine.limits import Limits
 from snapengine.units import GIB, MIB
 
 PATIENCE = 10.0  # seconds that a process may take to come or go
@@ -186,15 +187,15 @@ def test_a_tool_runs_in_the_c_locale_with_nothing_of_ours_around_it(monkeypatch:
 
 @pytest.mark.parametrize("memory", [64 * MIB, GIB])
 def test_a_tool_has_just_the_memory_it_may_have_and_leaves_no_core(memory: int) -> None:
-    limits = command.run("sh", "-c", "ulimit -v; ulimit -c", memory=memory).stdout
+    limits = command.run("sh", "-c", "ulimit -v; ulimit -c", bounds=Limits(memory)).stdout
     assert limits.split() == [str(memory // 1024), "0"]
 
 
 def test_a_tool_that_wants_more_memory_does_not_get_it() -> None:
     read = ("if=/dev/zero", "of=/dev/null", "bs=256M", "count=1")
-    assert command.run("dd", *read, memory=GIB).status == 0
+    assert command.run("dd", *read, bounds=Limits(GIB)).status == 0
     with pytest.raises(errors.CommandFailed, match="memory exhausted"):
-        command.run("dd", *read, memory=128 * MIB)
+        command.run("dd", *read, bounds=Limits(128 * MIB))
 
 
 def test_a_tool_inherits_the_descriptors_that_are_meant_for_it_and_no_other(tmp_path: Path) -> None:
@@ -335,3 +336,44 @@ def test_no_process_and_no_descriptor_is_left_over() -> None:
 def test_the_real_tool_is_there() -> None:
     said = subprocess.run(["qemu-img", "--version"], check=True, capture_output=True, text=True).stdout
     assert command.run("qemu-img", "--version").stdout == said
+
+
+def test_a_tool_stays_within_its_processor_time_and_its_files_within_their_length(tmp_path: Path) -> None:
+    with pytest.raises(errors.CommandFailed, match="more processor time") as caught:
+        command.run("sh", "-c", "while :; do :; done", bounds=Limits(seconds=1))
+    assert caught.value.status == -signal.SIGXCPU
+
+    made = tmp_path / "file"
+    with pytest.raises(errors.NoSpace, match="raise the limit"):
+        command.run("dd", "if=/dev/zero", f"of={made}", "bs=4096", "count=2", bounds=Limits(file=4096))
+    assert made.stat().st_size == 4096
+
+
+def test_a_tool_that_only_reads_can_write_to_no_file_and_none_gains_privileges(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(errors.Error):
+        command.run("sh", "-c", f"echo x >{tmp_path}/file", bounds=limits.reading([]))
+
+    assert (tmp_path / "file").read_bytes() == b""
+    assert "NoNewPrivs:\t1" in command.run("cat", "/proc/self/status").stdout
+
+
+def test_bounds_follow_what_images_hold_and_not_what_they_claim(tmp_path: Path) -> None:
+    claims, holds = tmp_path / "claims", tmp_path / "holds"
+    claims.touch()
+    os.truncate(claims, 2**40)
+    holds.write_bytes(b"\1" * 8 * MIB)
+
+    assert limits.moving([claims, tmp_path / "gone"]) == limits.moving([])
+    assert limits.moving([holds]).seconds > limits.moving([claims]).seconds
+    assert limits.comparing([holds]).file == 0
+
+
+def test_a_tool_that_has_no_end_of_errors_is_ended(tmp_path: Path) -> None:
+    started = time.monotonic()
+    with pytest.raises(errors.CommandFailed, match="ERROR") as caught:
+        shell("while :; do echo ERROR ERROR ERROR >&2; done", answers=(0, 2), timeout=60)
+
+    assert caught.value.status == command.FLOODED
+    assert len(caught.value.stderr) <= printed.MAX_ERRORS
+    assert time.monotonic() - started < 30

@@ -17,15 +17,10 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from fixtures.hostile.headers import ANY, END, FAR, REFUSED, C, backed, bitmaps
 from snapengine import checks, errors, foreign, inspector, qcow2, units
 from snapengine.checks import Expected
 from tests import qcow2_forge as forge
-
-ANY = Expected(any_backing=True)
-C = forge.CLUSTER
-FAR = 1 << 40
-END = forge.extension(forge.END)
-QCOW2 = forge.backing_format("qcow2") + END
 
 
 @contextmanager
@@ -47,117 +42,6 @@ def qemu(*arguments: Path | str, check: bool = True) -> bytes | None:
     done = subprocess.run(arguments, capture_output=True, timeout=60)
     assert not check or done.returncode == 0, done.stderr
     return done.stdout if done.returncode == 0 else None
-
-
-def backed(name: bytes, **more: Any) -> dict[str, Any]:
-    return {"backing": name, "extensions": QCOW2} | more
-
-
-def bitmaps(*entries: bytes, table: bytes = bytes(8), **lies: int) -> dict[str, Any]:
-    directory = b"".join(entries or [forge.bitmap()])
-    area = forge.bitmaps(**{"count": len(entries) or 1, "size": len(directory), **lies}) + END
-    at = min(lies.get("offset", 4 * C), 4 * C + 512)
-    return {"autoclear": 1, "extensions": area, "blobs": {at: directory, 5 * C: table}}
-
-
-REFUSED = [  # the row that refuses, what is wrong, the forged image, what is expected
-    ("device", "another device", {}, Expected(device=-1)),
-    ("version-2", "version 2", {"version": 2}, ANY),
-    ("header-length", "too short", {"header_length": 96}, ANY),
-    ("header-length", "no multiple of 8", {"header_length": 108}, ANY),
-    ("header-length", "longer than a cluster", {"header_length": C + 8}, ANY),
-    ("features", "bit 5", {"incompatible": 1 << 5}, ANY),
-    ("features", "bit 63", {"incompatible": 1 << 63}, ANY),
-    ("data-file", "external data file", {"incompatible": 4}, ANY),
-    ("data-file-name", "name", {"extensions": forge.extension(forge.DATA_FILE_NAME, b"/etc/shadow") + END}, ANY),
-    ("data-file-name", "no name", {"extensions": forge.extension(forge.DATA_FILE_NAME) + END}, ANY),
-    ("data-file-raw", "raw data file", {"autoclear": 2}, ANY),
-    ("corrupt-bit", "corrupt", {"incompatible": 2}, ANY),
-    ("dirty-bit", "dirty", {"incompatible": 1}, ANY),
-    ("compression", "unknown type", {"incompatible": 8, "compression_type": 2}, ANY),
-    ("compression", "bit without type", {"incompatible": 8}, ANY),
-    ("compression", "type without bit", {"compression_type": 1}, ANY),
-    ("extended-l2", "clusters of 4 KiB", {"incompatible": 16}, ANY),
-    ("encryption", "AES", {"crypt_method": 1}, ANY),
-    ("encryption", "LUKS", {"crypt_method": 2, "extensions": forge.extension(forge.ENCRYPTION, bytes(16)) + END}, ANY),
-    ("encryption", "unknown method", {"crypt_method": 3}, ANY),
-    ("encryption-header", "header alone", {"extensions": forge.extension(forge.ENCRYPTION, bytes(16)) + END}, ANY),
-    ("extensions", "too long", {"extensions": forge.extension(7, length=C)}, ANY),
-    ("extensions", "too many", {"extensions": b"".join(forge.extension(100 + n) for n in range(65)) + END}, ANY),
-    ("extensions", "no end", {"extensions": forge.extension(7, bytes(C - 112 - 8))}, ANY),
-    ("extensions", "no end before the name", backed(b"x", extensions=forge.backing_format("qcow2")), ANY),
-    ("extension-twice", "same type", {"extensions": forge.extension(7) + forge.extension(7) + END}, ANY),
-    ("size-unaligned", "odd size", {"size": forge.SIZE - 1}, ANY),
-    ("size-limit", "over the limit", {}, Expected(max_size=forge.SIZE - 512)),
-    ("internal-snapshots", "one", {"internal_snapshots": 1, "snapshots_offset": 4 * C}, ANY),
-    ("snapshot-table", "unaligned", {"snapshots_offset": 5}, ANY),
-    ("snapshot-table", "beyond any file", {"snapshots_offset": 1 << 63}, ANY),
-    ("refcount-order", "128 bits", {"refcount_order": 7}, ANY),
-    ("refcount-table-size", "none", {"refcount_table_clusters": 0}, ANY),
-    ("refcount-table-size", "over 8 MiB", {"refcount_table_clusters": 2049, "refcount_table_offset": 16 * C,
-                                           "length": 9 * units.MIB}, ANY),
-    ("refcount-table-unaligned", "unaligned", {"refcount_table_offset": 4 * C + 512}, ANY),
-    ("refcount-table-outside", "far away", {"refcount_table_offset": FAR}, ANY),
-    ("refcount-table-outside", "beyond any file", {"refcount_table_offset": 2**64 - C}, ANY),
-    ("refcount-table-outside", "cut off", {"refcount_table_offset": 7 * C, "length": 8 * C - 1}, ANY),
-    ("l1-size", "over 32 MiB", {"l1_entries": 4 * units.MIB + 1, "length": 64 * units.MIB}, ANY),
-    ("l1-small", "one sector too many", {"size": 2 * units.MIB + 512}, ANY),
-    ("l1-small", "no entry", {"l1_entries": 0}, ANY),
-    ("l1-unaligned", "unaligned", {"l1_offset": 3 * C + 8}, ANY),
-    ("l1-outside", "far away", {"l1_offset": FAR}, ANY),
-    ("l1-outside", "beyond any file", {"l1_offset": 2**64 - C}, ANY),
-    ("l1-outside", "cut off", {"length": 3 * C + 7}, ANY),
-    ("overlap", "L1 on the header", {"l1_offset": 0}, ANY),
-    ("overlap", "L1 on the refcount table", {"l1_offset": C}, ANY),
-    ("overlap", "refcount table on the header", {"refcount_table_offset": 0}, ANY),
-    ("overlap", "bitmap directory on the L1 table", bitmaps(offset=3 * C), ANY),
-    ("bitmaps-extension", "bit alone", {"autoclear": 1}, ANY),
-    ("bitmaps-extension", "no bitmap", bitmaps(count=0), ANY),
-    ("bitmaps-extension", "too short", {"extensions": forge.extension(forge.BITMAPS, bytes(20)) + END}, ANY),
-    ("bitmaps-extension", "reserved", bitmaps(reserved=1), ANY),
-    ("bitmap-directory-unaligned", "unaligned", bitmaps(offset=4 * C + 512), ANY),
-    ("bitmap-directory", "outside", bitmaps(offset=FAR), ANY),
-    ("bitmap-directory", "malformed", bitmaps(forge.bitmap(kind=2)), ANY),
-    ("bitmap-directory", "too many", bitmaps(count=65536), ANY),
-    ("bitmap-directory", "same name twice", bitmaps(forge.bitmap(), forge.bitmap()), ANY),
-    ("bitmap-table", "nowhere", bitmaps(forge.bitmap(table_offset=0)), ANY),
-    ("bitmap-table", "unaligned", bitmaps(forge.bitmap(table_offset=5 * C + 8)), ANY),
-    ("bitmap-table", "outside", bitmaps(forge.bitmap(table_offset=FAR)), ANY),
-    ("bitmap-table", "outside and unused", bitmaps(forge.bitmap(table_offset=FAR, flags=3)), ANY),
-    ("bitmap-table", "no entries", bitmaps(forge.bitmap(table_entries=0)), ANY),
-    ("bitmap-table", "too many entries", bitmaps(forge.bitmap(table_entries=2)), ANY),
-    ("bitmap-table", "far too many entries", bitmaps(forge.bitmap(table_entries=1 << 27)), ANY),
-    ("bitmap-table", "reserved bit", bitmaps(table=struct.pack(">Q", 2)), ANY),
-    ("bitmap-table", "unaligned bitmap", bitmaps(table=struct.pack(">Q", 6 * C + 512)), ANY),
-    ("bitmap-table", "ones and an offset", bitmaps(table=struct.pack(">Q", 6 * C + 1)), ANY),
-    ("backing-length", "no name", {"backing_offset": 1024, "backing_length": 0, "extensions": QCOW2}, ANY),
-    ("backing-length", "1024 bytes", backed(b"x" * 1024), ANY),
-    ("backing-outside", "across the end", {"backing_offset": C - 6, "backing_length": 10, "extensions": QCOW2,
-                                           "blobs": {C - 6: b"x" * 10}}, ANY),
-    ("backing-outside", "behind the end", {"backing_offset": C + 8, "backing_length": 10, "extensions": QCOW2}, ANY),
-    ("backing-control", "line feed", backed(b"a\nb"), ANY),
-    ("backing-control", "zero", backed(b"a\0b"), ANY),
-    ("backing-control", "escape sequence", backed(b"\x1b[2Jx"), ANY),
-    ("backing-control", "right-to-left override", backed("a\u202eb".encode()), ANY),
-    ("backing-control", "no text", backed(b"a\xff"), ANY),
-    ("backing-protocol", "nbd", backed(b"nbd:unix"), ANY),
-    ("backing-protocol", "json", backed(b'json:{"driver":"null-co"}'), ANY),
-    ("backing-protocol", "fat", backed(b"fat:rw"), ANY),
-    ("backing-protocol", "even if expected", backed(b"file:x"), Expected(backing="file:x")),
-    ("backing-path", "absolute", backed(b"/etc/shadow"), ANY),
-    ("backing-path", "parent", backed(b".."), ANY),
-    ("backing-path", "parent within", backed(b"a..b"), ANY),
-    ("backing-path", "directory", backed(b"."), ANY),
-    ("backing-path", "backslash", backed(b"a\\b"), ANY),
-    ("backing-name", "another one", backed(b"x"), Expected(backing="y")),
-    ("backing-name", "none expected", backed(b"x"), Expected()),
-    ("backing-name", "none there", {}, Expected(backing="y")),
-    ("backing-format-missing", "missing", backed(b"x", extensions=END), ANY),
-    ("backing-format-twice", "twice", backed(b"x", extensions=forge.backing_format("qcow2") + QCOW2), ANY),
-    ("backing-format", "raw", backed(b"x", extensions=forge.backing_format("raw") + END), ANY),
-    ("backing-format", "qcow2 on raw", backed(b"x"), Expected(backing="x", backing_format="raw")),
-    ("backing-format", "empty", backed(b"x", extensions=forge.backing_format("") + END), ANY),
-]
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ LAYERS = (
     ("checks", "extents"),
     ("clusters", "tables"),
     ("arguments", "command", "layout", "qcow2"),
-    ("inventory",),
+    ("inventory", "limits", "printed"),
     ("spans", "units"),
     ("errors", "version"),
 )

@@ -9,13 +9,13 @@ import os
 from pathlib import Path
 
 from snapengine import accounts, arguments, errors, founding, lock, lookup, recovery, status, store, tag, verify
-from snapengine.command import Progress
 from snapengine.engine.groups import Groups
 from snapengine.engine.snapshots import Snapshots
 from snapengine.engine.trash import Trash
 from snapengine.engine.volumes import Volumes
 from snapengine.health import Problem
 from snapengine.inventory import Account, PrimaryStorage, Setting
+from snapengine.printed import Progress
 from snapengine.recovery import Recovered
 from snapengine.status import Status
 from snapengine.tag import Tag

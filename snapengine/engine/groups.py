@@ -1,13 +1,13 @@
 """The engine's verbs on groups."""
 
 from snapengine import errors, group, grouping, preview
-from snapengine.command import Progress
 from snapengine.cost import Direction
 from snapengine.delete import Deleted
 from snapengine.engine.opened import Opened
 from snapengine.group import Availability
 from snapengine.inventory import Volume
 from snapengine.preview import Preview
+from snapengine.printed import Progress
 from snapengine.roster import Group
 
 

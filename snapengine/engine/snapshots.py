@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from snapengine import delete, diff, errors, exporting, preview, shrinking, sizes, snapshot, undo
-from snapengine.command import Progress
 from snapengine.conversion import Format
 from snapengine.cost import Direction
 from snapengine.delete import Deleted
@@ -14,6 +13,7 @@ from snapengine.engine.opened import Opened
 from snapengine.exporting import Exported
 from snapengine.inventory import Snapshot
 from snapengine.preview import Preview
+from snapengine.printed import Progress
 from snapengine.shrinking import Shrunk
 from snapengine.sizes import Sizes
 from snapengine.tree import DrawnTree

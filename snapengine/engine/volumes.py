@@ -17,11 +17,11 @@ from snapengine import (
     resize,
     volume,
 )
-from snapengine.command import Progress
 from snapengine.driver import Format
 from snapengine.engine.opened import Opened
 from snapengine.inventory import Volume, VolumeType
 from snapengine.preview import Preview
+from snapengine.printed import Progress
 from snapengine.volume import Link
 
 

@@ -1,0 +1,91 @@
+"""Decide how a case went: refused for its reason, let in or passed by without harm, or a loss."""
+
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from fixtures.hostile.corpus import Image
+from tests.hostile.doors import Door
+from tests.hostile.watch import Seen
+
+SECONDS, MEMORY = 150.0, 400 * 2**20  # what a case may cost: processor time, and bytes of memory
+
+_CORRUPT, _FAILED = 6, 8
+_CODE = (sys.prefix, sys.base_prefix, "/usr/lib", "/lib", "/usr/local/lib", str(Path(__file__).parents[2]))
+_NUMBERS = re.compile(r"\d+")
+
+
+class Verdict(NamedTuple):
+    """
+    How a case went: refused, failed (a tool says what is wrong), harmless, unopened; loss says what must not be.
+
+    why is the reason for what is neither refused nor failed.
+    """
+
+    outcome: str
+    why: str
+    loss: str | None
+
+
+def normal(path: str) -> str:
+    """Return path with all numbers alike: those of processes, descriptors, temporary names."""
+    return _NUMBERS.sub("0", path)
+
+
+def usual(seen: Iterable[Seen]) -> frozenset[tuple[str, str]]:
+    """Return what the processes of sound images ask for."""
+    return frozenset((kind, normal(path)) for each in seen for kind, path in each.calls)
+
+
+def judge(image: Image, door: Door, seen: Seen, usual: frozenset[tuple[str, str]], scene: Path) -> Verdict:
+    """Return how a case went; usual is what sound images make the engine ask for, scene where the cases play."""
+    outcome, why, fault = _outcome(image, door, seen)
+    return Verdict(outcome, why, fault or _opened(seen, usual, scene) or _cost(seen))
+
+
+def _outcome(image: Image, door: Door, seen: Seen) -> tuple[str, str, str | None]:
+    """Return outcome, reason and what is wrong with how the command answered."""
+    answer = seen.answer
+    said = answer.stderr + (answer.stdout if door.words.startswith("verify") else "")
+    if answer.code == 0:
+        return _accepted(image, door)
+    if answer.changed:
+        return "refused", "", f"it was refused, yet the store changed: {', '.join(answer.changed[:5])}"
+    if answer.stderr.count("\n") > 1:
+        return "refused", "", f"the refusal has more than one line: {answer.stderr!r}"
+    if answer.code == _FAILED and image.deep:
+        return "failed", "", None
+    if answer.code != _CORRUPT and not (answer.code == 7 and image.deep):
+        return "refused", "", f"exit code {answer.code}: {said.strip()[:300]}"
+    pattern = image.why if door.place == "outside" and "--chain" not in door.name else f"{image.inside}|{image.why}"
+    if door.unopened or re.search(pattern, said) or (door.place == "stray" and "stray-file" in said):
+        return "refused", "", None
+    return "refused", "", f"refused for another reason: {said.strip()[:300]}"
+
+
+def _accepted(image: Image, door: Door) -> tuple[str, str, str | None]:
+    if door.unopened:
+        return "unopened", door.unopened, None
+    if image.harmless and re.fullmatch(image.harmless[0], door.name):
+        return "harmless", image.harmless[1], None
+    return "harmless", "", "it was let in"
+
+
+def _opened(seen: Seen, usual: frozenset[tuple[str, str]], scene: Path) -> str | None:
+    """Return what was opened or asked for that no sound image makes the engine ask for, but for the store itself."""
+    own = (str(scene / "store"), str(scene / "outside"), str(scene / "stdout"), str(scene / "stderr"))
+    for kind, path in sorted(seen.calls):
+        if kind == "open" and path == seen.answer.path and seen.answer.special:
+            return "it was opened, though it is no regular file"
+        inside = kind == "open" and path.startswith((*own, *_CODE)) and "/../" not in path
+        if not inside and (kind, normal(path)) not in usual:
+            return f"{kind} of {path}"
+    return None
+
+
+def _cost(seen: Seen) -> str | None:
+    if seen.answer.cpu > SECONDS:
+        return f"it took {seen.answer.cpu:.0f} s of processor time"
+    return f"it took {seen.answer.memory >> 20} MiB of memory" if seen.answer.memory > MEMORY else None
