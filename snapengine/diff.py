@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from snapengine import chain, content, errors, hold, layout, lock, maps, records, spans, store, units, visible
+from snapengine import chain, content, errors, hold, layout, maps, records, spans, store, units, visible
 from snapengine.content import Content
 from snapengine.hold import Held
 from snapengine.inventory import Struct
@@ -54,7 +54,7 @@ def diff(
     if other != directory:
         volumes = " and ".join(layout.volume_of(found) for found in (directory, other))
         raise errors.Invalid(what=f"the snapshots are of different volumes, {volumes}; give two of one volume")
-    with lock.shared(directory.parent, "diff", wait):
+    with hold.looking(directory, "diff", wait):
         with _chain(opened, directory, first) as before, _chain(opened, directory, second) as after:
             found = _candidates(before, after)
             if exact:

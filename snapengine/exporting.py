@@ -15,6 +15,7 @@ from snapengine import (
     driver,
     durable,
     errors,
+    hold,
     imagelock,
     inside,
     inspector,
@@ -110,7 +111,7 @@ def _pass_on(window: int, length: int, out: BinaryIO) -> None:
 def _layers(opened: Store, snapshot: str, wait: float) -> Iterator[tuple[chain.Layer, ...]]:
     """Give the inspected images that a Ready snapshot consists of, which nobody changes during the block."""
     directory = store.find_snapshot(opened.root, snapshot)
-    with lock.shared(directory.parent, "export snapshot", wait):
+    with hold.looking(directory, "export snapshot", wait):
         record = records.shown_snapshot(directory, snapshot)
         if record.status != "Ready":
             raise errors.Conflict(what=f"snapshot {snapshot} is {record.status}; only a Ready one can be exported")

@@ -87,6 +87,16 @@ def reading(opened: Store, directory: Path, verb: str, wait: float) -> Iterator[
         yield
 
 
+@contextmanager
+def looking(directory: Path, verb: str, wait: float) -> Iterator[None]:
+    """Hold the locks as reading() does, for whoever only looks: what a crash left stays as it is, and stops nobody."""
+    with ExitStack() as stack:
+        for each in sorted({directory, *chain.bases(directory)}, key=lambda each: each.parent.name):
+            with present(each):
+                stack.enter_context(lock.shared(each.parent, verb, wait))
+        yield
+
+
 def _settled_below(opened: Store, directories: Sequence[Path], verb: str, wait: float) -> list[Path]:
     """Return directories after what a crash left there was put right, which needs their locks for a moment."""
     for directory in directories:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from snapengine import chain, clones, layout, lock, maps, records, spans, store, tree
+from snapengine import chain, clones, hold, layout, maps, records, spans, store, tree
 from snapengine.extents import Extent
 from snapengine.inventory import Struct
 from snapengine.records import Contents
@@ -15,8 +15,8 @@ class Sizes(Struct, frozen=True, kw_only=True):
     """
     The sizes of a snapshot in bytes (contract, section 3: size is virtual, actual_size allocated).
 
-    actual_size is what its own file takes, chain_size what that and all files under it take. freed_if_deleted is what
-    the file system gets back at most when this snapshot alone is deleted, see freed.
+    actual_size is what its own file takes, chain_size what that and all files under it take. freed_if_deleted is about
+    what the file system gets back when this snapshot alone is deleted, see freed.
     """
 
     size: int
@@ -34,7 +34,7 @@ def of(opened: Store, snapshot: str, wait: float) -> Sizes:
     for longer than wait seconds, Refused and Corrupt.
     """
     directory = store.find_snapshot(opened.root, snapshot)
-    with lock.shared(directory.parent, "snapshot size", wait):
+    with hold.looking(directory, "snapshot size", wait):
         contents = records.contents(directory)
         records.shown_snapshot(directory, snapshot)
         layers = chain.read(directory, layout.image(snapshot))
@@ -59,12 +59,13 @@ def _children(contents: Contents, snapshot: str) -> list[Path]:
 
 def freed(layer: chain.Layer, children: Sequence[chain.Layer], *, shared: bool) -> int:
     """
-    Return the bytes that the file system gets back at most when layer alone is deleted, 0 if it only costs.
+    Return about how many bytes the file system gets back when layer alone is deleted, 0 if it only costs.
 
     That is all of its file but for what its children show of it and must keep: of each child the data of layer that
     the child's own extents do not hide and that lies before the child's end. Where files can share extents (shared),
     what several children keep counts once, else for each of them. Zeros take no room. Of compressed clusters a child
-    keeps the same share of bytes as of clusters. A file's tables count as freed.
+    keeps the same share of bytes as of clusters. A file's tables count as freed. No data is
+    read: what turns out to be zeros, or the same below, is freed too, and a child with larger clusters keeps more.
     """
     taken = [taken_in(child, (layer,))[0] for child in children]
     return max(layer.allocated - kept(layer, taken, shared=shared), 0)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from snapengine import errors, journal, store
+from snapengine import chain, errors, journal, lock, store
 from snapengine.engine import Engine
 from tests.oracle import Oracle
 
@@ -71,3 +71,29 @@ def test_an_operation_that_ends_while_verify_looks_is_not_unfinished(
     monkeypatch.setattr(journal, "read", read_and_gone)
 
     assert oracle.engine.verify() == ()
+
+
+@pytest.mark.parametrize("look", ["export", "diff", "sizes"])
+def test_who_reads_through_the_base_of_a_linked_clone_keeps_it_as_it_is(
+    oracle: Oracle, db: str, tmp_path: Path, look: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = oracle.engine
+    clone = oracle.clone(oracle.create(db, "base").uuid, "clone", linked=True)
+    snapshot = oracle.create(clone, "first").uuid
+    read, seen = chain.read, []
+
+    def while_locked(directory: Path, name: str, *, across: bool = True) -> tuple[chain.Layer, ...]:
+        with pytest.raises(errors.Locked):
+            with lock.exclusive(engine.volume_path(db).parent.parent, "delete", 0):
+                pass
+        seen.append(name)
+        return read(directory, name, across=across)
+
+    monkeypatch.setattr(chain, "read", while_locked)
+    if look == "export":
+        engine.export_snapshot(snapshot, tmp_path / "out.qcow2")
+    elif look == "diff":
+        engine.diff_snapshots(snapshot)
+    else:
+        engine.snapshot_sizes(snapshot)
+    assert seen

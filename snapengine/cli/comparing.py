@@ -20,7 +20,7 @@ def size(snapshot: str) -> None:
     Tell how much a snapshot takes.
 
     size is what a guest sees, allocated what its own file takes on the disk, chain size what that and all files under
-    it take; freed if deleted is what the disk gets back, at most, when this snapshot alone is deleted.
+    it take; freed if deleted is about what the disk gets back when this snapshot alone is deleted.
     """
     engine = session.engine()
     show.one(engine.snapshot_sizes(engine.find_snapshot(snapshot)))
