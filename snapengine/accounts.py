@@ -4,8 +4,8 @@ import uuid
 
 import msgspec
 
-from snapengine import arguments, errors, inventory, layout, lock, quota, store
-from snapengine.inventory import Account
+from snapengine import arguments, errors, inventory, layout, lock, owners, quota, store
+from snapengine.owners import Account, AccountRecord
 from snapengine.store import Store
 
 
@@ -20,19 +20,19 @@ def create(opened: Store, name: str, wait: float) -> Account:
         known = store.read_accounts(opened.root)
         if name in {a.name for a in known.accounts}:
             raise errors.Conflict(what=f"account {name} exists already")
-        made = Account(uuid=uuid.uuid4().hex, name=name, create_date=store.now())
+        made = AccountRecord(uuid=uuid.uuid4().hex, name=name, create_date=store.now())
         _write(opened, (*known.accounts, made))
     return view(made)
 
 
-def _write(opened: Store, accounts: tuple[Account, ...]) -> None:
-    every = inventory.Accounts(schema_version=inventory.SCHEMA_VERSION, accounts=accounts)
+def _write(opened: Store, accounts: tuple[AccountRecord, ...]) -> None:
+    every = owners.Accounts(schema_version=inventory.SCHEMA_VERSION, accounts=accounts)
     store.write_accounts(opened.root, every)
 
 
 def view(record: Account) -> Account:
-    """Return what is shown of an account: its quota too where that is the default; none for admin."""
-    return msgspec.structs.replace(record, snapshot_quota=quota.of(record))
+    """Return what is shown of an account, no secret; its quota too where that is the default; none for admin."""
+    return msgspec.structs.replace(inventory.shown(record, Account), snapshot_quota=quota.of(record))
 
 
 def show(opened: Store, name: str) -> Account:

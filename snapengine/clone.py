@@ -4,16 +4,17 @@ import os
 from pathlib import Path
 
 from snapengine import chain, driver, duplicate, errors, hold, layout, records, store, volume
-from snapengine.inventory import Snapshot, Volume, VolumeType
+from snapengine.inventory import Snapshot, Volume
 from snapengine.printed import Progress
 from snapengine.store import Store
 
 
 def clone(
-    opened: Store, snapshot: str, name: str, kind: VolumeType, linked: bool, wait: float, progress: Progress | None
+    opened: Store, snapshot: str, wanted: volume.Request, linked: bool, wait: float, progress: Progress | None
 ) -> Volume:
     """
-    Make a volume of what snapshot S froze; it belongs to the account of S's volume and inherits no tags.
+    Make a volume of what snapshot S froze; it belongs to the account of S's volume, whatever is wanted, and inherits no
+    tags.
 
         step                                             a crash after it leaves       recovery
         entry; directory `.vol-<uuid>.<op>.new`          a directory nobody knows      removes it
@@ -27,7 +28,7 @@ def clone(
     """
     directory = store.find_snapshot(opened.root, snapshot)
     account = directory.parent.parent.name.removeprefix("acct-")
-    request = volume.checked(volume.Request(name, kind, account))
+    request = volume.checked(wanted._replace(account=account))
     with hold.reading(opened, directory, "clone snapshot", wait):
         source = records.read_snapshot(directory, snapshot)
         require_clonable(source)

@@ -98,6 +98,12 @@ def _ended(started: _Started, answers: tuple[int, ...], timeout: float | None, s
     return result
 
 
+def load() -> None:
+    """Load what starting a tool needs, so that the first one of a long-lived process starts as fast as the others."""
+    _module()
+    _libc()
+
+
 @contextmanager
 def _started(
     tool: str, args: tuple[str, ...], bounds: Limits, progress: Progress | None

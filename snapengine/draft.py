@@ -18,7 +18,8 @@ from snapengine.roster import GroupRecord
 
 class Place(NamedTuple):
     """
-    Who works where: the operation's uuid, verb and process, its directory below the root, when it began.
+    Who works where: the operation's uuid, verb and process, its directory below the root, when it began; request names
+    the call of a server that asked for it.
 
     A tree that the operation opens gets the operation's uuid, which nothing else has.
     """
@@ -28,6 +29,7 @@ class Place(NamedTuple):
     directory: str
     now: str
     pid: int
+    request: str | None = None
 
 
 class Plan(NamedTuple):
@@ -80,6 +82,7 @@ def entry(place: Place, volume: str, **rest: object) -> Entry:
         directory=place.directory,
         pid=place.pid,
         started=place.now,
+        request=place.request,
         schema_version=inventory.SCHEMA_VERSION,
         **rest,  # type: ignore[arg-type]
     )

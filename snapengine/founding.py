@@ -5,7 +5,8 @@ import uuid
 from pathlib import Path
 
 from snapengine import durable, errors, inventory, layout, lock, reflink, store
-from snapengine.inventory import Account, Accounts, PrimaryStorage
+from snapengine.inventory import PrimaryStorage
+from snapengine.owners import AccountRecord, Accounts
 from snapengine.store import Store
 
 
@@ -26,7 +27,7 @@ def make(root: Path, name: str, depth: int) -> Store:
         _require_empty(root)
         for part in (layout.JOURNAL, *layout.TYPES.values()):
             durable.make_directory(root / part)
-        admin = Account(uuid=layout.ADMIN, name="admin", create_date=date)
+        admin = AccountRecord(uuid=layout.ADMIN, name="admin", create_date=date)
         store.write_accounts(root, Accounts(schema_version=inventory.SCHEMA_VERSION, accounts=(admin,)))
         record = PrimaryStorage(
             uuid=uuid.uuid4().hex,

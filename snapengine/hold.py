@@ -203,7 +203,7 @@ def require_ready(volume: VolumeRecord) -> None:
 def place(opened: Store, directory: Path, verb: str) -> Place:
     """Return where a new operation works, with a fresh uuid."""
     below = os.path.relpath(directory, opened.root)
-    return Place(uuid.uuid4().hex, verb, below, store.now(), os.getpid())
+    return Place(uuid.uuid4().hex, verb, below, store.now(), os.getpid(), opened.request)
 
 
 def _settle(root: Path, directories: Sequence[Path]) -> None:

@@ -34,7 +34,8 @@ def _looped(path: Path) -> Iterator[Path]:
 
 
 def _directories(root: Path) -> Iterator[Path]:
-    yield from (root, *(root / part for part in (layout.JOURNAL, layout.GROUPS, layout.TRASH, *layout.TYPES.values())))
+    parts = (layout.JOURNAL, layout.GROUPS, layout.TRASH, layout.SERVER, *layout.TYPES.values())
+    yield from (root, *(root / part for part in parts))
     for directory in store.all_directories(root):
         yield from (directory, directory.parent, directory.parent.parent)
 

@@ -38,6 +38,7 @@ class Entry(inventory.Struct, frozen=True, kw_only=True):
     members  entries of one volume each, for which this one's own name decides; they have no files of their own
     modified of a member: mtime (nanoseconds) of the active image that its commit replaces, as the operation found it
     second   of a member: the name in made that is that image's second one
+    request  the call of a server that asked for it, as its access log names it
     """
 
     uuid: str
@@ -63,6 +64,7 @@ class Entry(inventory.Struct, frozen=True, kw_only=True):
     members: tuple["Entry", ...] = ()
     modified: int | None = None
     second: str | None = None
+    request: str | None = None
 
 
 def parts(entry: Entry) -> tuple[Entry, ...]:

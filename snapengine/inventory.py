@@ -38,13 +38,15 @@ class BackupStorageRef(Struct, frozen=True, kw_only=True):
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
-    """A snapshot's inventory (contract, section 1); size is the frozen file's allocated bytes."""
+    """A snapshot's inventory, in the order of contract, section 1; size is the frozen file's allocated bytes."""
 
     uuid: str
     name: str
+    description: str | None = None
     type: str
     volume_uuid: str
     tree_uuid: str
+    parent_uuid: str | None = None
     primary_storage_uuid: str
     primary_storage_install_path: str
     volume_type: VolumeType
@@ -57,8 +59,6 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     last_op_date: Date
     backup_storage_refs: tuple[BackupStorageRef, ...]
     distance: int
-    description: str | None = None
-    parent_uuid: str | None = None
     group_uuid: str | None = None
 
 
@@ -88,24 +88,24 @@ class Tree(Struct, frozen=True, kw_only=True):
 
 
 class Volume(Struct, frozen=True, kw_only=True):
-    """A volume's inventory (contract, section 3); size is virtual, actual_size allocated bytes."""
+    """A volume's inventory, in the order of contract, section 3; size is virtual, actual_size allocated bytes."""
 
     uuid: str
     name: str
+    description: str | None = None
     primary_storage_uuid: str
+    vm_instance_uuid: str | None = None
     install_path: str
     type: VolumeType
     format: str
     size: int
     actual_size: int
+    device_id: int | None = None
     state: State
     status: Status
     create_date: Date
     last_op_date: Date
     is_shareable: bool
-    description: str | None = None
-    vm_instance_uuid: str | None = None
-    device_id: int | None = None
 
 
 class Moved(Struct, frozen=True, kw_only=True):
@@ -187,22 +187,6 @@ class PrimaryStorage(Struct, frozen=True, kw_only=True, omit_defaults=False):
     max_incremental_snapshot_num: int = 64
     reflinks: bool = False
     reflinks_setting: Setting = "auto"
-
-
-class Account(Struct, frozen=True, kw_only=True):
-    """An account: its uuid stands in paths (acct-<uuid>), its name is for people; see quota for snapshot_quota."""
-
-    uuid: str
-    name: str
-    create_date: Date
-    snapshot_quota: int | None = None
-
-
-class Accounts(Struct, frozen=True, kw_only=True):
-    """accounts.json."""
-
-    schema_version: int
-    accounts: tuple[Account, ...]
 
 
 Record = TypeVar("Record", bound=Struct)

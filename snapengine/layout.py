@@ -17,6 +17,7 @@ LOCK = ".lock"
 SNAPSHOTS = "snapshots"
 GROUPS = "groups"
 TRASH = "trash"  # deleted volumes
+SERVER = "server"  # the server's own state: sessions, jobs
 TYPES: dict[VolumeType, str] = {"Root": "rootVolumes", "Data": "dataVolumes"}
 ADMIN = "36c27e8ff05c4780bf6d2fa65700f22e"  # the account that the published page's example path shows
 

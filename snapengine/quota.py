@@ -7,7 +7,7 @@ from pathlib import Path
 
 from snapengine import errors, intent, journal, layout, store
 from snapengine.intent import Entry
-from snapengine.inventory import Account
+from snapengine.owners import Account
 
 DEFAULT = 200  # of the contract, section 3
 

@@ -9,13 +9,14 @@ from snapengine.intent import Entry
 
 
 class Recovered(inventory.Struct, frozen=True, kw_only=True):
-    """One unfinished operation; outcome says what became of it, in words for people."""
+    """One unfinished operation; outcome says what became of it, in words for people. request as in its entry."""
 
     operation: str
     verb: str
     volume_uuid: str
     started: str
     outcome: str
+    request: str | None = None
 
 
 def recover(root: Path) -> tuple[Recovered, ...]:
@@ -70,7 +71,12 @@ def _said(root: Path, entry: Entry) -> Recovered:
     except (OSError, errors.Error) as e:
         outcome = f"left as it is: {e}"
     return Recovered(
-        operation=entry.uuid, verb=entry.verb, volume_uuid=entry.volume_uuid, started=entry.started, outcome=outcome
+        operation=entry.uuid,
+        verb=entry.verb,
+        volume_uuid=entry.volume_uuid,
+        started=entry.started,
+        outcome=outcome,
+        request=entry.request,
     )
 
 

@@ -12,7 +12,8 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from snapengine import arguments, durable, errors, inventory, layout, records, reflink, units
-from snapengine.inventory import Account, Accounts, PrimaryStorage, VolumeRecord
+from snapengine.inventory import PrimaryStorage, VolumeRecord
+from snapengine.owners import AccountRecord, Accounts
 from snapengine.records import Contents
 
 log = logging.getLogger(__name__)
@@ -21,10 +22,11 @@ Found = TypeVar("Found")
 
 
 class Store(NamedTuple):
-    """An open primary storage: where it is, and its record."""
+    """An open primary storage: where it is, and its record; request names, in the journal, who asked for a verb."""
 
     root: Path
     record: PrimaryStorage
+    request: str | None = None
 
 
 def now() -> str:
@@ -38,7 +40,8 @@ def now() -> str:
 
 def require_safe(root: Path) -> None:
     """Raise Denied where somebody else could plant files, or a directory of the store is a link to elsewhere."""
-    for path in (root, *(root / part for part in (layout.JOURNAL, layout.GROUPS, *layout.TYPES.values()))):
+    parts = (layout.JOURNAL, layout.GROUPS, layout.SERVER, *layout.TYPES.values())
+    for path in (root, *(root / part for part in parts)):
         with suppress(FileNotFoundError):
             mode = os.lstat(path).st_mode
             if stat.S_ISLNK(mode):
@@ -83,7 +86,7 @@ def write_accounts(root: Path, accounts: Accounts) -> None:
     durable.write(root / layout.ACCOUNTS_RECORD, inventory.encode(accounts), 0o600)
 
 
-def account(root: Path, name: str) -> Account:
+def account(root: Path, name: str) -> AccountRecord:
     """Return the account with this name or uuid; Invalid for what can be neither, NotFound without one."""
     arguments.account(name)
     found = [a for a in read_accounts(root).accounts if name in (a.uuid, a.name)]

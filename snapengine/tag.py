@@ -7,6 +7,7 @@ import msgspec
 
 from snapengine import arguments, durable, errors, hold, inventory, layout, operation, records, store
 from snapengine.inventory import SnapshotRecord, Struct, VolumeRecord
+from snapengine.records import Contents
 from snapengine.store import Store
 
 TaggedRecord = VolumeRecord | SnapshotRecord
@@ -27,9 +28,14 @@ def list_all(opened: Store, uuid: str | None) -> tuple[Tag, ...]:
     every = store.every(opened.root) if uuid is None else [records.contents(_directory(opened, uuid))]
     found: list[Tag] = []
     for contents in every:
-        tagged: list[TaggedRecord] = [contents.volume, *contents.snapshots.values()]
-        found += [tag for record in tagged if uuid in (None, record.uuid) for tag in _tags(record)]
+        found += [tag for tag in of(contents) if uuid in (None, tag.resource_uuid)]
     return tuple(found)
+
+
+def of(contents: Contents) -> tuple[Tag, ...]:
+    """Return the tags of a volume and its snapshots."""
+    tagged: list[TaggedRecord] = [contents.volume, *contents.snapshots.values()]
+    return tuple(tag for record in tagged for tag in _tags(record))
 
 
 def _tags(record: TaggedRecord) -> list[Tag]:

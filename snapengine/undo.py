@@ -6,17 +6,21 @@ from snapengine.records import Contents
 from snapengine.store import Store
 
 
-def undo(opened: Store, volume: str, wait: float, progress: Progress | None = None) -> None:
+def undo(
+    opened: Store, volume: str, expected: str | None, wait: float, progress: Progress | None = None
+) -> None:  # fmt: skip
     """
     Take back the latest snapshot of a volume as if it had never been made; what the volume holds stays.
 
-    Crash table as for delete. Raises Conflict where there is none, or something else stands on it, a linked clone too;
-    InUse, NotFound, Locked, Corrupt; then nothing changed.
+    Crash table as for delete. Raises Conflict where there is none, or another one than expected, if that is given, or
+    something else stands on it, a linked clone too; InUse, NotFound, Locked, Corrupt; then nothing changed.
     """
     directory = store.find_volume(opened.root, volume)
     with hold.volume(opened, directory, "undo snapshot", wait) as work:
         contents = records.contents(directory)
         latest = undoable(opened, contents)
+        if expected not in (None, latest):
+            raise errors.Conflict(what=f"snapshot {expected} can't be undone: the volume's latest is {latest}")
         for step in removal.steps(steps.family(contents), {latest}):
             steps.take(work, step, "auto", progress)
 

@@ -139,7 +139,8 @@ def directories(root: Path) -> Iterator[Path]:
 
 
 def _check_store(root: Path) -> None:
-    known = {"primary-storage.json", "accounts.json", "journal", ".lock", "groups", "imagecache", "trash", *KINDS}
+    known = {"primary-storage.json", "accounts.json", "journal", ".lock", "groups", "imagecache", "trash", "server"}
+    known |= {*KINDS}
     assert set(os.listdir(root)) <= known
     assert os.listdir(root / "journal") == [], "the journal is not empty"
     for kind in (kind for kind in (*KINDS, TRASH) if (root / kind).exists()):

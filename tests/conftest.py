@@ -1,5 +1,6 @@
 """Options of the whole suite, and the fixtures that many tests share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ pytest.register_assert_rewrite("tests.check", "tests.crash.judge")
 
 from snapengine.engine import Engine  # noqa: E402
 from tests.oracle import Oracle  # noqa: E402
+from tests.serving import Client, Server  # noqa: E402
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,3 +26,18 @@ def engine(tmp_path: Path) -> Engine:
 def oracle(engine: Engine) -> Oracle:
     """Return an engine with a model of what its volumes hold."""
     return Oracle(engine)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Return a running server that tests share: each makes volumes of its own."""
+    running = Server(tmp_path_factory.mktemp("served") / "storage")
+    yield running
+    assert running.stop() == 0
+    assert "Traceback" not in running.log.read_text()
+
+
+@pytest.fixture(scope="session")
+def client(server: Server) -> Client:
+    """Return a client of the shared server, logged in as admin."""
+    return server.client()

@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 from snapengine import errors, inventory, journal, units
 from snapengine.intent import Entry, Rename
 from snapengine.inventory import (
-    Account,
-    Accounts,
     BackupStorageRef,
     PrimaryStorage,
     Snapshot,
@@ -24,6 +22,7 @@ from snapengine.inventory import (
     Tree,
     VolumeRecord,
 )
+from snapengine.owners import AccountRecord, Accounts
 
 # CONTRACT.md, section 1, word for word.
 PUBLISHED = json.loads("""
@@ -62,7 +61,7 @@ RECORDS: list[tuple[str, Struct]] = [
             uuid="p", name="n", root="/r", schema_version=1, create_date=MADE, max_incremental_snapshot_num=3,
         ),
     ),
-    ("accounts", Accounts(schema_version=1, accounts=(Account(uuid="a", name="admin", create_date=MADE),))),
+    ("accounts", Accounts(schema_version=1, accounts=(AccountRecord(uuid="a", name="admin", create_date=MADE),))),
     (
         "journal entry",
         Entry(

@@ -30,7 +30,9 @@ _MODULES = {
     "trash": "trash",
     "tag": "tag",
     "account": "account",
+    "access-key": "access_key",
     "config": "storage",
+    "serve": "serve",
     "completion": "completion",
 }
 
@@ -45,7 +47,7 @@ class Root(settings.Outermost):
         if cmd_name not in _MODULES:
             return None
         module = importlib.import_module(f"snapengine.cli.{_MODULES[cmd_name]}")  # late: only what is used
-        command = getattr(module, cmd_name)
+        command = getattr(module, cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)
         return command
 

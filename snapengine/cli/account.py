@@ -27,6 +27,24 @@ def list_() -> None:
 
 @account.command()
 @click.argument("name", help="The account: its name or uuid.", shell_complete=complete.accounts)
+def passwd(name: str) -> None:
+    """
+    Set the password by which an account logs in to the server.
+
+    It has 8 to 255 characters, and is asked for twice on a terminal; else it is the first line of the standard input.
+    Sessions that were opened with the old one end.
+
+    \b
+    snapengine account passwd admin
+    """
+    engine = session.engine()
+    known = engine.get_account(name)
+    engine.set_password(known.uuid, session.password(f"new password of {known.name}"))
+    show.nothing()
+
+
+@account.command()
+@click.argument("name", help="The account: its name or uuid.", shell_complete=complete.accounts)
 @click.argument("number", type=int, required=False, metavar="[N]", help="How many snapshots it may have, from now on.")
 def quota(name: str, number: int | None) -> None:
     """

@@ -83,6 +83,28 @@ def clone_names(opened: "snapengine.Engine", volume: str) -> dict[str, list[str]
     return {uuid: [clone.name for clone in clones] for uuid, clones in found}
 
 
+def password(what: str) -> str:
+    """Return a password: asked for twice on a terminal, else the first line of the standard input."""
+    if sys.stdin is None:
+        raise errors.Invalid(what=f"the {what} is read from the standard input, which is closed")
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    first = _hidden(f"{what}: ")
+    if _hidden("once more: ") != first:
+        raise errors.Invalid(what="the two passwords are not the same; nothing was changed")
+    return first
+
+
+def _hidden(question: str) -> str:
+    """Ask for what is not shown as it is typed; who interrupts it is told that nothing was begun."""
+    import getpass  # late: for passwords only
+
+    try:
+        return getpass.getpass(text.plain(question))
+    except (KeyboardInterrupt, EOFError) as e:
+        raise (e if isinstance(e, failure.Terminated) else failure.Unanswered()) from None
+
+
 def confirm(what: str, yes: bool) -> None:
     """
     Ask on the terminal whether to go ahead; what says in a sentence what will go.

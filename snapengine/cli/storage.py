@@ -84,7 +84,7 @@ def verify(volumes: tuple[str, ...], deep: bool) -> None:
         raise click.exceptions.Exit(errors.Corrupt.exit_code)
 
 
-def _taken(engine: snapengine.Engine, volumes: Sequence[str]) -> int:
+def _taken(engine: "snapengine.Engine", volumes: Sequence[str]) -> int:
     """Return what the images take that are looked at, by the records that can be read."""
     if not volumes:
         return engine.status().used

@@ -8,13 +8,14 @@ their own on the same root.
 import os
 from pathlib import Path
 
-from snapengine import accounts, arguments, errors, founding, lock, lookup, recovery, status, store, tag, verify
+from snapengine import arguments, errors, founding, lock, lookup, recovery, status, store, tag, verify
+from snapengine.engine.accounts import Accounts
 from snapengine.engine.groups import Groups
 from snapengine.engine.snapshots import Snapshots
 from snapengine.engine.trash import Trash
 from snapengine.engine.volumes import Volumes
 from snapengine.health import Problem
-from snapengine.inventory import Account, PrimaryStorage, Setting
+from snapengine.inventory import PrimaryStorage, Setting
 from snapengine.printed import Progress
 from snapengine.recovery import Recovered
 from snapengine.status import Status
@@ -22,16 +23,17 @@ from snapengine.tag import Tag
 
 
 @errors.translating
-class Engine(Volumes, Snapshots, Groups, Trash):
+class Engine(Volumes, Snapshots, Groups, Trash, Accounts):
     """
     An open primary storage.
 
-    recovered says what a crash had left and what became of it. wait is how long, in seconds, a verb waits for another
-    operation on the same volume before it raises Locked.
+    recovered says what a crash had left and what became of it; wait and request as in Opened.
     """
 
-    def __init__(self, root: Path, recovered: tuple[Recovered, ...], wait: float) -> None:
-        super().__init__(root, wait)
+    def __init__(
+        self, root: Path, recovered: tuple[Recovered, ...], wait: float, request: str | None = None
+    ) -> None:  # fmt: skip
+        super().__init__(root, wait, request)
         self.recovered = recovered
 
     @classmethod
@@ -53,6 +55,10 @@ class Engine(Volumes, Snapshots, Groups, Trash):
     def recover(self) -> None:
         """Finish or undo what a crash left, as open does, and note it in recovered."""
         self.recovered = recovery.recover(self.root)
+
+    def asked_by(self, request: str) -> "Engine":
+        """Return this engine for one call of a server; see Opened."""
+        return Engine(self.root, (), self.wait, request)
 
     @property
     def storage(self) -> PrimaryStorage:
@@ -98,22 +104,6 @@ class Engine(Volumes, Snapshots, Groups, Trash):
     def set_reflinks(self, setting: Setting) -> PrimaryStorage:
         """Set whether copies share extents where the file system can do that; see status.set_reflinks."""
         return status.set_reflinks(self._store, setting, self.wait)
-
-    def create_account(self, name: str) -> Account:
-        """Add an account; Conflict when one has this name."""
-        return accounts.create(self._store, name, self.wait)
-
-    def get_account(self, name: str) -> Account:
-        """Return the account with this name or uuid."""
-        return accounts.show(self._store, name)
-
-    def set_quota(self, account: str, number: int) -> Account:
-        """Set how many snapshots an account, named by name or uuid, may have; returns it."""
-        return accounts.set_quota(self._store, account, number, self.wait)
-
-    def list_accounts(self) -> tuple[Account, ...]:
-        """Return all accounts, by name."""
-        return accounts.list_all(self._store)
 
     def list_tags(self, uuid: str | None = None) -> tuple[Tag, ...]:
         """Return the tags of a volume or snapshot, or all."""

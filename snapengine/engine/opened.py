@@ -10,13 +10,15 @@ class Opened:
     """
     An open primary storage.
 
-    wait is how long, in seconds, a verb waits for another operation on the same volume before it raises Locked.
+    wait is how long, in seconds, a verb waits for another operation on the same volume before it raises Locked. request
+    names the call of a server that asked for the verbs, in their journal entries.
     """
 
-    def __init__(self, root: Path, wait: float) -> None:
+    def __init__(self, root: Path, wait: float, request: str | None = None) -> None:
         self.root = root
         self.wait = wait
+        self.request = request
 
     @property
     def _store(self) -> Store:
-        return store.open_store(self.root)
+        return store.open_store(self.root)._replace(request=self.request)

@@ -78,9 +78,11 @@ class Snapshots(Opened):
         """Delete snapshots, what the others and the volumes hold stays; one result for each. See delete.delete."""
         return delete.delete(self._store, uuids, descendants, direction, self.wait, progress)
 
-    def undo_snapshot(self, volume_uuid: str, *, progress: Progress | None = None) -> None:
-        """Take back the volume's latest snapshot as if it had never been made; see undo.undo."""
-        undo.undo(self._store, volume_uuid, self.wait, progress)
+    def undo_snapshot(
+        self, volume_uuid: str, *, expected: str | None = None, progress: Progress | None = None
+    ) -> None:  # fmt: skip
+        """Take back the volume's latest snapshot, the expected one, as if it had never been made; see undo.undo."""
+        undo.undo(self._store, volume_uuid, expected, self.wait, progress)
 
     def preview_delete(
         self, uuids: tuple[str, ...], *, descendants: bool = False, direction: Direction = "auto"

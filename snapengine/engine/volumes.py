@@ -15,11 +15,12 @@ from snapengine import (
     lookup,
     preview,
     resize,
+    states,
     volume,
 )
 from snapengine.driver import Format
 from snapengine.engine.opened import Opened
-from snapengine.inventory import Volume, VolumeType
+from snapengine.inventory import State, Volume, VolumeType
 from snapengine.preview import Preview
 from snapengine.printed import Progress
 from snapengine.volume import Link
@@ -59,10 +60,12 @@ class Volumes(Opened):
 
     def clone_volume(
         self, snapshot_uuid: str, name: str, type: VolumeType = "Data", *, linked: bool = False,
+        uuid: str | None = None, description: str | None = None, tags: tuple[str, ...] = (),
         progress: Progress | None = None,
     ) -> Volume:  # fmt: skip
         """Make a volume of what a snapshot froze, a full copy or standing on the snapshot; see clone.clone."""
-        return clone.clone(self._store, snapshot_uuid, name, type, linked, self.wait, progress)
+        wanted = volume.Request(name, type, uuid=uuid, description=description, tags=tags)
+        return clone.clone(self._store, snapshot_uuid, wanted, linked, self.wait, progress)
 
     def linked_clones(self, volume_uuid: str, snapshot_uuid: str | None = None) -> tuple[Volume, ...]:
         """Return the linked clones that stand on a volume's snapshots, or on one of them; see clones.of."""
@@ -109,6 +112,11 @@ class Volumes(Opened):
     def update_volume(self, uuid: str, *, name: str | None = None, description: str | None = None) -> Volume:
         """Change a volume's name or description; None leaves it as it is."""
         return volume.update(self._store, uuid, name, description, self.wait)
+
+    def set_volume_state(self, uuid: str, state: State) -> Volume:
+        """Let a volume be used by verbs that change its image, or keep them from it: Enabled or Disabled."""
+        states.change(self._store, uuid, state, self.wait)
+        return volume.show(self._store, uuid)
 
     def resize_volume(self, uuid: str, size: int) -> Volume:
         """Let a volume grow to size bytes, rounded up to 512; see resize.resize."""

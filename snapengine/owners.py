@@ -1,0 +1,34 @@
+"""accounts.json as structs: who owns volumes, and by what the server knows them."""
+
+from snapengine import inventory
+
+
+class Account(inventory.Struct, frozen=True, kw_only=True):
+    """An account: its uuid stands in paths (acct-<uuid>), its name is for people; see quota for snapshot_quota."""
+
+    uuid: str
+    name: str
+    create_date: inventory.Date
+    snapshot_quota: int | None = None
+
+
+class AccessKey(inventory.Struct, frozen=True, kw_only=True):
+    """A key by which a machine signs its requests (contract, section 2); it can't be a hash, as both sides sign."""
+
+    uuid: str
+    secret: str
+    create_date: inventory.Date
+
+
+class AccountRecord(Account, frozen=True, kw_only=True):
+    """What accounts.json keeps of an account: the password as `passwords` writes it, None before one was set."""
+
+    password: str | None = None
+    access_keys: tuple[AccessKey, ...] = ()
+
+
+class Accounts(inventory.Struct, frozen=True, kw_only=True):
+    """accounts.json."""
+
+    schema_version: int
+    accounts: tuple[AccountRecord, ...]

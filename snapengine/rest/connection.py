@@ -1,0 +1,67 @@
+"""
+A connection: uvicorn's own, with bounds on who sends nothing, or slowly, or without end.
+
+Until a request's headers are whole a client has so many seconds and 64 KiB, whether the connection is new or was used
+before. Who closes its sending side while a call runs still gets the reply.
+"""
+
+import asyncio
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MAX_HEADERS = 64 * 2**10  # bytes, with the request line
+_SECONDS = 30.0
+
+
+class Connection(HttpToolsProtocol):
+    """One client's connection."""
+
+    seconds = _SECONDS
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for the first request."""
+        super().connection_made(transport)
+        self._read = 0
+        self._deadline: asyncio.TimerHandle | None = None
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, unless these are headers without end."""
+        self._read += len(data)
+        if self._deadline is not None and self._read > MAX_HEADERS + len(data):
+            self.send_400_response("The headers are too large.")
+            return
+        super().data_received(data)
+
+    def on_headers_complete(self) -> None:
+        """Give the call the time that it needs."""
+        self._stop_waiting()
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        super().on_response_complete()
+        if not self.pipeline and not self.transport.is_closing():
+            self._wait()
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """Keep the connection for the reply to a call that runs; TLS can't be half closed."""
+        if self.scheme == "https" or self.cycle is None or self.cycle.response_complete:
+            return None
+        self.cycle.keep_alive = False
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._stop_waiting()
+        self._read = 0
+        self._deadline = self.loop.call_later(self.seconds, self.transport.close)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

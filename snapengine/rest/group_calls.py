@@ -1,0 +1,57 @@
+"""The calls that change groups, each by one verb of the engine; they run in a worker."""
+
+from snapengine import errors
+from snapengine.engine import Engine
+from snapengine.inventory import Struct
+from snapengine.rest import bodies, faults
+from snapengine.rest.answers import Reply
+from snapengine.rest.things import At
+
+
+class Reverted(Struct, frozen=True, kw_only=True):
+    """What became of one member of a group that was reverted to; all are taken back, or none."""
+
+    snapshot_uuid: str
+    volume_uuid: str
+    success: bool
+
+
+def create(engine: Engine, at: At, body: bodies.CreateGroup) -> Reply:
+    """Snapshot all volumes of the VM that a root volume is attached to; without a VM that volume alone."""
+    root = engine.get_volume(body.root_volume_uuid)
+    if root.vm_instance_uuid is None:
+        return {"inventory": engine.create_group(body.name, (root.uuid,), description=body.description)}
+    return {"inventory": engine.create_group(body.name, vm=root.vm_instance_uuid, description=body.description)}
+
+
+def update(engine: Engine, at: At, body: bodies.Described) -> Reply:
+    """Change a group's name or description."""
+    return {"inventory": engine.update_group(at["uuid"], name=body.name, description=body.description)}
+
+
+def revert(engine: Engine, at: At, body: bodies.Body) -> Reply:
+    """Take all volumes of a group back to it, or none."""
+    found = engine.get_group(at["uuid"])
+    engine.revert_group(at["uuid"])
+    return {
+        "results": [
+            Reverted(snapshot_uuid=ref.volume_snapshot_uuid, volume_uuid=ref.volume_uuid, success=True)
+            for ref in found.volume_snapshot_refs
+        ]
+    }
+
+
+def remove(engine: Engine, at: At, body: bodies.DeleteSnapshot) -> Reply:
+    """Delete the snapshots of a group, and the group once all are gone; one that is unknown is deleted already."""
+    try:
+        return {"results": engine.delete_group(at["uuid"], direction=body.direction or "auto")}
+    except errors.NotFound:
+        return {"results": ()}
+    except errors.Error as e:
+        raise faults.NotDeleted(cause=e) from e
+
+
+def ungroup(engine: Engine, at: At, body: bodies.Body) -> Reply:
+    """Forget a group; its snapshots stay."""
+    engine.ungroup(at["uuid"])
+    return {}

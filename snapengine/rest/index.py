@@ -1,0 +1,140 @@
+"""
+What readers know of the store: the records of each volume, kept as long as its directory was not touched.
+
+It can be thrown away at any moment and is never wrong: every record is replaced by a rename, which moves the time of
+its directory, so a directory with the times that it had before holds what it held. Times move in ticks, so a directory
+that was touched within the last moment is read anew each time.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from snapengine import deleted, errors, layout, records, roster, store, tree
+from snapengine.inventory import Snapshot, VolumeRecord
+from snapengine.records import Contents
+from snapengine.rest.things import Thing
+
+SETTLED = 0.1  # seconds; longer than a tick of any file system's clock that is worth it
+
+MAX_HINTS = 200_000
+
+_Stamp = tuple[int, ...]
+
+
+class Known(NamedTuple):
+    """A volume as it was read: what its records said, and its snapshots as they are shown, oldest first."""
+
+    stamp: _Stamp
+    account: str
+    contents: Contents
+    snapshots: tuple[Snapshot, ...]
+
+
+class Place(NamedTuple):
+    """Whose an object is, and the uuids of the volumes that a verb on it works on."""
+
+    account: str
+    volumes: tuple[str, ...]
+
+
+class Index:
+    """The records of all volumes below root. Not for several threads."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._known: dict[Path, Known] = {}
+        self._where: dict[str, Path] = {}  # of snapshots: a hint, checked at each use
+
+    def volumes(self) -> Iterator[Known]:
+        """Give every volume that is there now; one that can't be read is left out."""
+        there = list(store.directories(self._root))
+        for gone in self._known.keys() - set(there):
+            del self._known[gone]
+        for directory in there:
+            if (known := self.volume(directory)) is not None:
+                yield known
+
+    def volume(self, directory: Path) -> Known | None:
+        """Return the volume in a `snapshots` directory; None where it went, or its record can't be read."""
+        try:
+            stamp = _stamp(directory)
+            known = self._known.get(directory)
+            if known is not None and known.stamp == stamp:
+                return known
+            return self._read(directory, stamp)
+        except (errors.NotFound, errors.Corrupt, FileNotFoundError):
+            self._known.pop(directory, None)
+            return None
+
+    def _read(self, directory: Path, stamp: _Stamp) -> Known:
+        contents, _ = records.intact(directory)
+        ordered = sorted(contents.snapshots.values(), key=tree.age)
+        known = Known(stamp, layout.account_of(directory), contents, tuple(map(tree.view, ordered)))
+        if time.time_ns() - max(stamp[2:]) > SETTLED * 10**9:  # and not where the clock was put back
+            self._known[directory] = known
+        else:
+            self._known.pop(directory, None)
+        if len(self._where) > MAX_HINTS:
+            self._where.clear()
+        self._where |= dict.fromkeys(contents.snapshots, directory)
+        return known
+
+    def volume_of(self, uuid: str) -> Known | None:
+        """Return the volume with this uuid."""
+        try:
+            return self.volume(store.find_volume(self._root, uuid))
+        except errors.NotFound:
+            return None
+
+    def holding(self, snapshot: str) -> Known | None:
+        """Return the volume that has this snapshot."""
+        if not layout.is_uuid(snapshot):
+            return None
+        hint = self._where.get(snapshot)
+        known = self.volume(hint) if hint is not None else None
+        if known is not None and snapshot in known.contents.snapshots:
+            return known
+        return next((known for known in self.volumes() if snapshot in known.contents.snapshots), None)
+
+    def deleted(self) -> Iterator[tuple[Path, VolumeRecord]]:
+        """Give the directory and the record of every deleted volume."""
+        return deleted.volumes(self._root)
+
+    def find(self, thing: Thing) -> Place | None:
+        """Return where a thing is; None for an unknown one."""
+        with suppress(errors.NotFound, errors.Corrupt):
+            if thing.kind == "VolumeVO":
+                return _place(store.find_volume(self._root, thing.uuid), thing.uuid)
+            if thing.kind == "DeletedVolumeVO":
+                return _place(deleted.find(self._root, thing.uuid), thing.uuid)
+            if thing.kind == "VolumeSnapshotGroupVO":
+                return self._group(thing.uuid)
+        known = self.holding(thing.uuid) if thing.kind == "VolumeSnapshotVO" else None
+        return None if known is None else Place(known.account, (known.contents.volume.uuid,))
+
+    def owner_of_group(self, group: str) -> str | None:
+        """Return the account that a group belongs to; None for an unknown one."""
+        place = self.find(Thing("VolumeSnapshotGroupVO", group, ""))
+        return None if place is None else place.account
+
+    def _group(self, group: str) -> Place:
+        """Return whose a group is: its volumes', where they are one account's that still has some; else admin's."""
+        volumes = tuple(member.volume_uuid for member in roster.read(self._root, group).members)
+        owners: set[str] = set()
+        for volume in volumes:
+            place = self.find(Thing("VolumeVO", volume, "")) or self.find(Thing("DeletedVolumeVO", volume, ""))
+            owners |= {place.account} if place else set()
+        return Place(owners.pop() if len(owners) == 1 else layout.ADMIN, volumes)
+
+
+def _place(directory: Path, volume: str) -> Place:
+    return Place(layout.account_of(directory), (volume,))
+
+
+def _stamp(directory: Path) -> _Stamp:
+    found = os.stat(directory)
+    return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns)

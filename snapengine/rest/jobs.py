@@ -1,0 +1,113 @@
+"""
+Jobs: calls whose result is asked for later. One file each, `server/jobs/<job>.json`, mode 0600, kept for three hours.
+
+The file is there, durable, before the client is told of the job, and is replaced by one with the result. Whoever works
+on a job, server and worker, shares a lock on its file, so that a job whose file says that it runs while nobody holds
+the lock was cut off.
+"""
+
+import fcntl
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from snapengine import durable, errors, inventory, layout, lock, records
+from snapengine.inventory import Struct
+
+DIRECTORY = f"{layout.SERVER}/jobs"
+KEPT = 3 * 3600  # seconds
+_UUID = re.compile(r"[0-9A-Za-z_-]{32}", re.ASCII)
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """A job: the call that it is, as JSON, and, once it has ended, the answer that a poll gets."""
+
+    schema_version: int
+    uuid: str
+    name: str
+    at: dict[str, str]
+    body: msgspec.Raw
+    request: str
+    created: int
+    status: Literal["running", "done", "failed"] = "running"
+    answer: msgspec.Raw = msgspec.Raw()
+
+
+def is_uuid(text: str) -> bool:
+    """Tell whether text can be a job's uuid: it becomes part of a file's name."""
+    return _UUID.fullmatch(text) is not None
+
+
+def begin(root: Path, job: Job) -> None:
+    """Write a new job down, durably; FileExistsError where there is one of this uuid."""
+    directory = root / DIRECTORY
+    durable.make_directory(directory)
+    durable.prepare(_path(root, job.uuid), inventory.encode(job), 0o600)
+    durable.sync_directory(directory)
+
+
+def end(root: Path, uuid: str, done: bool, answer: bytes) -> None:
+    """Write down how a job ended, whole and durably, unless that was done; one that is forgotten stays so."""
+    job = read(root, uuid)
+    if job is not None and job.status == "running":
+        ended = msgspec.structs.replace(job, status="done" if done else "failed", answer=msgspec.Raw(answer))
+        with suppress(errors.NoSpace, errors.Invalid, OSError):  # it then counts as cut off, which tells the same
+            durable.write(_path(root, uuid), inventory.encode(ended), 0o600)
+
+
+def read(root: Path, uuid: str) -> Job | None:
+    """Return a job; None for one that is unknown, damaged or forgotten."""
+    if not is_uuid(uuid):
+        return None
+    try:
+        job = records.read(_path(root, uuid), Job)
+    except (FileNotFoundError, errors.Corrupt):
+        return None
+    return None if job.created + KEPT < time.time() else job
+
+
+@contextmanager
+def working(root: Path, uuid: str) -> Iterator[None]:
+    """Let others know, for the block, that somebody works on a job; of one that is forgotten nothing."""
+    try:
+        fd = os.open(_path(root, uuid), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH)  # whoever looks holds it for a moment only
+        yield
+    finally:
+        os.close(fd)
+
+
+def is_worked_on(root: Path, uuid: str) -> bool:
+    """Tell whether somebody works on a job."""
+    with suppress(FileNotFoundError):
+        fd = os.open(_path(root, uuid), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            return not lock.try_flock(fd)
+        finally:
+            os.close(fd)
+    return False
+
+
+def sweep(root: Path) -> None:
+    """Remove the jobs that are older than three hours and that nobody works on, and what cut-off writes left."""
+    with suppress(FileNotFoundError):
+        for entry in os.scandir(root / DIRECTORY):
+            uuid = entry.name.removesuffix(".json")
+            with suppress(FileNotFoundError):
+                old = entry.stat(follow_symlinks=False).st_mtime + KEPT < time.time()
+                if old and (layout.is_new(entry.name) or not is_worked_on(root, uuid)):
+                    durable.unlink(Path(entry.path))
+
+
+def _path(root: Path, uuid: str) -> Path:
+    return root / DIRECTORY / layout.record(uuid)

@@ -1,0 +1,113 @@
+"""A request as it comes in: its body read within bounds, and taken apart into the call that it means."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from starlette.requests import Request
+
+from snapengine import errors
+from snapengine.rest import target
+from snapengine.rest.authority import Refused
+from snapengine.rest.bodies import Body, Tagged
+from snapengine.rest.routes import Call, Match
+
+MAX_BODY = 2**20  # bytes
+Raw = Mapping[str, msgspec.Raw]
+
+
+async def body(request: Request, seconds: float) -> bytes:
+    """Return the body; Refused (413) for one over 1 MiB, (408) for a sender that takes longer than so many seconds."""
+    said = request.headers.get("content-length", "0")
+    if not said.isdecimal() or int(said[:20]) > MAX_BODY:
+        raise Refused(413, f"the body is larger than {MAX_BODY} bytes")
+    found = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            async for piece in request.stream():
+                found += piece
+                if len(found) > MAX_BODY:
+                    raise Refused(413, f"the body is larger than {MAX_BODY} bytes")
+    except TimeoutError as e:
+        raise Refused(408, "the body did not come in time") from e
+    return bytes(found)
+
+
+def meant(match: Match, raw: bytes, parameters: Sequence[tuple[str, str]]) -> tuple[Call, Body]:
+    """
+    Return the call that a request means, and its body.
+
+    Raises Refused (400) for what is no JSON object or has no action's key, Invalid for fields of a wrong type.
+    """
+    if all(call.key is None for call in match.calls):
+        return match.calls[0], _converted({k: v for k, v in parameters if v != ""}, match.calls[0].body)
+    said = _object(raw)
+    for call in match.calls:
+        if (inner := said.get(call.key or "")) is not None:
+            return call, _with_tags(_decoded(inner, call.body), said)
+    keys = ", ".join(f"'{call.key}'" for call in match.calls)
+    raise Refused(400, f"the body has no key of an action; one of {keys} is needed")
+
+
+def _object(raw: bytes) -> Raw:
+    try:
+        return msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise Refused(400, f"the body is no JSON object: {_said(e)}") from e
+
+
+def _decoded(raw: msgspec.Raw, kind: type[Body]) -> Body:
+    try:
+        return _converted({}, kind) if bytes(raw) == b"null" else msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError as e:
+        raise errors.Invalid(what=str(e)) from e
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise Refused(400, f"the body is no JSON: {_said(e)}") from e
+
+
+def _converted(said: Mapping[str, str], kind: type[Body]) -> Body:
+    try:
+        return msgspec.convert(said, kind, strict=False)
+    except msgspec.ValidationError as e:
+        raise errors.Invalid(what=str(e)) from e
+
+
+def _with_tags(body: Body, said: Raw) -> Body:
+    """Return a body with the tags that stand beside it too."""
+    if not isinstance(body, Tagged):
+        return body
+    beside = _decoded(msgspec.Raw(msgspec.json.encode({k: v for k, v in said.items() if k in _TAGS})), _Tags)
+    assert isinstance(beside, _Tags)
+    return msgspec.structs.replace(
+        body,
+        system_tags=tuple(dict.fromkeys((*(body.system_tags or ()), *(beside.system_tags or ())))),
+        user_tags=tuple(dict.fromkeys((*(body.user_tags or ()), *(beside.user_tags or ())))),
+    )
+
+
+class _Tags(Body, frozen=True, kw_only=True):
+    system_tags: tuple[str, ...] | None = None
+    user_tags: tuple[str, ...] | None = None
+
+
+_TAGS = ("systemTags", "userTags")
+
+
+def _said(e: Exception) -> str:
+    return "it is nested too deeply" if isinstance(e, RecursionError) else str(e)
+
+
+def segments(request: Request) -> tuple[str, ...] | None:
+    """Return the path's segments below the base, None for another path; BadTarget for what is no UTF-8."""
+    return target.path(raw_path(request).encode("latin-1"))
+
+
+def raw_path(request: Request) -> str:
+    """Return the path as it was sent, nothing decoded."""
+    raw = request.scope.get("raw_path") or request.scope["path"].encode()
+    return bytes(raw).partition(b"?")[0].decode("latin-1")
+
+
+def parameters(request: Request) -> tuple[tuple[str, str], ...]:
+    """Return the query's parameters."""
+    return target.parameters(bytes(request.scope["query_string"]))

@@ -1,0 +1,92 @@
+"""Operations: calls that change something, each checked, put in line, and carried out by a worker."""
+
+import logging
+from typing import NamedTuple
+
+from snapengine import errors
+from snapengine.rest import faults, worker
+from snapengine.rest.authority import Who
+from snapengine.rest.bodies import Body
+from snapengine.rest.index import Index
+from snapengine.rest.lines import Lines
+from snapengine.rest.routes import Call
+from snapengine.rest.things import At
+from snapengine.rest.worker import Outcome, Task
+from snapengine.rest.workers import Died, Workers
+
+log = logging.getLogger(__name__)
+
+
+class Asked(NamedTuple):
+    """A call as a client made it; request is its id in the access log, schema whether it wants a schema map."""
+
+    call: Call
+    at: At
+    body: Body
+    who: Who
+    request: str
+    schema: bool = False
+
+
+class Operations:
+    """What the server is at. Once stopping is set nothing new is begun."""
+
+    def __init__(self, index: Index, workers: Workers, lines: Lines) -> None:
+        self._index = index
+        self._workers = workers
+        self._lines = lines
+        self.stopping = False
+        self.running = 0
+
+    async def run(self, asked: Asked, job: str | None = None) -> Outcome:
+        """Carry out a call, as a job or not, and return how it ended; never raises but for a bug of the server."""
+        try:
+            volumes = self._volumes(asked)
+            async with self._lines.turn(volumes):
+                self._require_going_on()
+                return await self._carried_out(asked, job)
+        except Exception as e:
+            outcome = worker.failed(e)
+            if outcome.trace:
+                log.error("request %s: %s", asked.request, outcome.trace)
+            return outcome
+
+    def _volumes(self, asked: Asked) -> list[str]:
+        """Return the volumes that a call works on; Missing for an unknown object, Forbidden for another account's."""
+        found: list[str] = []
+        for thing in asked.call.touches(asked.at, asked.body):
+            place = self._index.find(thing)
+            if place is None and not thing.optional:
+                raise faults.Missing(field=thing.field, uuid=thing.uuid[:64], type=thing.type)
+            if place is not None and asked.who.only not in (None, place.account):
+                raise faults.Forbidden(type=thing.type, uuid=thing.uuid)
+            found += place.volumes if place is not None else ()
+        return found
+
+    def _require_going_on(self) -> None:
+        if self.stopping:
+            raise faults.Cancelled(what="the server stops, and had not begun the operation; ask again later")
+
+    async def _carried_out(self, asked: Asked, job: str | None) -> Outcome:
+        at = {**asked.at, "account": asked.who.uuid}
+        task = Task(asked.call.name, at, asked.body, asked.request, asked.schema, job)
+        self.running += 1
+        try:
+            try:
+                outcome = await self._workers.run(task)
+            except Died:
+                if self.stopping:
+                    raise
+                outcome = await self._workers.run(task._replace(cut_off=True))
+        finally:
+            self.running -= 1
+        if outcome.trace:
+            log.error("request %s: %s", asked.request, outcome.trace)
+        return outcome
+
+    async def settle(self, task: Task) -> Outcome:
+        """Find out what became of a call that another server had begun."""
+        try:
+            return await self._workers.run(task._replace(cut_off=True))
+        except errors.Error as e:
+            return worker.failed(e)

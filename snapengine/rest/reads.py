@@ -1,0 +1,156 @@
+"""The calls that only look, answered from the index by the server itself: they wait for no writer."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from snapengine import layout, roster, tag, tree, volume
+from snapengine.engine import Engine
+from snapengine.inventory import Snapshot, Volume
+from snapengine.rest import faults, page, rows
+from snapengine.rest.answers import Reply
+from snapengine.rest.index import Index, Known
+from snapengine.rest.page import Query
+from snapengine.rest.rows import Row
+from snapengine.roster import Group
+from snapengine.tag import Tag
+from snapengine.tree import DrawnTree
+
+
+class Reader(NamedTuple):
+    """By what a read is answered: who asks (None sees everything), of what, and where to look."""
+
+    engine: Engine
+    known: Index
+    account: str | None
+
+    def volumes(self) -> Iterator[Known]:
+        """Give the volumes that the reader may see."""
+        return (known for known in self.known.volumes() if self.sees(known.account))
+
+    def sees(self, account: str) -> bool:
+        """Tell whether the reader may see what belongs to an account."""
+        return self.account in (None, account)
+
+
+def narrowed(query: Query, uuid: str | None) -> Query:
+    """Return a query for the one object that the path names, or the query as it is."""
+    return query if uuid is None else query._replace(conditions=(page.one(uuid), *query.conditions))
+
+
+def snapshots(reader: Reader, query: Query) -> Reply:
+    """Answer a query for snapshots."""
+    page.require(query, Snapshot)
+    groups = {group.uuid: group for group in roster.every(reader.engine.root)} if query.asks("group") else {}
+    return page.answer(query, [row for known in _candidates(reader, query) for row in _snapshots(known, query, groups)])
+
+
+def _candidates(reader: Reader, query: Query) -> Iterable[Known]:
+    """Give the volumes whose snapshots a query may be for: of a single snapshot or volume, that one."""
+    volume, snapshot = query.equal_to("volumeUuid"), query.equal_to("uuid")
+    if volume is None and snapshot is None:
+        return reader.volumes()
+    if volume is not None:
+        return _one(reader, volume)
+    known = reader.known.holding(snapshot or "")
+    return [known] if known is not None and reader.sees(known.account) else []
+
+
+def _one(reader: Reader, volume: str) -> list[Known]:
+    """Return the volume with this uuid, if it is there for the reader."""
+    known = reader.known.volume_of(volume)
+    return [known] if known is not None and reader.sees(known.account) else []
+
+
+def _snapshots(known: Known, query: Query, groups: dict[str, roster.GroupRecord]) -> Iterator[Row]:
+    uuid = query.equal_to("uuid")
+    owner = known.contents.volume
+    if query.asks("volume"):
+        owner = msgspec.structs.replace(owner, actual_size=volume.view(known.contents.directory, owner).actual_size)
+    trees = {each.uuid: each for each in known.contents.volume.trees}
+    for shown in known.snapshots:
+        if uuid in (None, shown.uuid):
+            nested = {
+                "volume": owner,
+                "tree": trees.get(shown.tree_uuid),
+                "group": groups.get(shown.group_uuid or ""),
+            }
+            yield Row(shown, known.contents.snapshots[shown.uuid], nested)
+
+
+def trees(reader: Reader, query: Query) -> Reply:
+    """Answer a query for snapshot trees."""
+    page.require(query, DrawnTree)
+    uuid = query.equal_to("volumeUuid")
+    found = reader.volumes() if uuid is None else _one(reader, uuid)
+    return page.answer(query, [row for known in found for row in _trees(known)])
+
+
+def _trees(known: Known) -> Iterator[Row]:
+    for drawn in tree.draw(known.contents.volume, known.contents.snapshots):
+        inside = tuple(shown for shown in known.snapshots if shown.tree_uuid == drawn.uuid)
+        yield Row(drawn, None, {"volume": known.contents.volume, "snapshot": inside})
+
+
+def groups(reader: Reader, query: Query) -> Reply:
+    """Answer a query for groups."""
+    page.require(query, Group)
+    found = (group for group in reader.engine.list_groups() if _sees_group(reader, group))
+    return page.answer(query, [Row(group, None, {"volumeSnapshotRefs": group.volume_snapshot_refs}) for group in found])
+
+
+def _sees_group(reader: Reader, group: Group) -> bool:
+    return reader.account is None or reader.known.owner_of_group(group.uuid) == reader.account
+
+
+def availability(reader: Reader, uuids: tuple[str, ...]) -> Reply:
+    """Tell of each group whether the volumes can be taken back to it."""
+    seen = [uuid for uuid in uuids if reader.account is None or reader.known.owner_of_group(uuid) == reader.account]
+    if hidden := [uuid for uuid in uuids if uuid not in seen or not layout.is_uuid(uuid)]:
+        raise faults.Missing(field="uuids", uuid=hidden[0], type="VolumeSnapshotGroupVO")
+    return {"results": reader.engine.groups_available(tuple(dict.fromkeys(uuids)))}
+
+
+def volumes(reader: Reader, query: Query) -> Reply:
+    """Answer a query for volumes, deleted ones too."""
+    page.require(query, Volume)
+    uuid = query.equal_to("uuid")
+    there = [_volume(known) for known in (reader.volumes() if uuid is None else _one(reader, uuid))]
+    if uuid is None or not there:
+        there += [row for row in _deleted(reader) if uuid is None or rows.values(row, "uuid") == (uuid,)]
+    return page.answer(query, sorted(there, key=lambda row: (rows.values(row, "name"), rows.values(row, "uuid"))))
+
+
+def _deleted(reader: Reader) -> Iterator[Row]:
+    """Give the deleted volumes that the reader may see."""
+    for directory, record in reader.known.deleted():
+        if reader.sees(layout.account_of(directory)):
+            yield Row(volume.view(directory, record), record)
+
+
+def _volume(known: Known) -> Row:
+    contents = known.contents
+    nested = {"snapshot": known.snapshots, "tree": contents.volume.trees}
+    return Row(volume.view(contents.directory, contents.volume), contents.volume, nested)
+
+
+def system_tags(reader: Reader, query: Query) -> Reply:
+    """Answer a query for system tags."""
+    return _tags(reader, query, "System")
+
+
+def user_tags(reader: Reader, query: Query) -> Reply:
+    """Answer a query for user tags."""
+    return _tags(reader, query, "User")
+
+
+def _tags(reader: Reader, query: Query, kind: str) -> Reply:
+    page.require(query, Tag)
+    found = (each for known in reader.volumes() for each in tag.of(known.contents))
+    return page.answer(query, [Row(each) for each in found if each.type == kind])
+
+
+def zones(reader: Reader, query: Query) -> Reply:
+    """Answer that there are no zones: one client asks before each of its commands."""
+    return {"total": 0} if query.only_count else {"inventories": (), "total": 0}

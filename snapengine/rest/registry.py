@@ -1,0 +1,150 @@
+"""The jobs of a server: those that run here, those that ended lately, and all others by their files."""
+
+import asyncio
+import logging
+import time
+import uuid as uuids
+from collections import OrderedDict
+from pathlib import Path
+
+import msgspec
+
+from snapengine import errors, inventory
+from snapengine.rest import bodies, jobs, routes
+from snapengine.rest.authority import Refused
+from snapengine.rest.jobs import Job
+from snapengine.rest.operations import Asked, Operations
+from snapengine.rest.worker import Outcome, Task
+
+log = logging.getLogger(__name__)
+
+MAX_ENDED = 2000  # outcomes in memory; all but those of refused calls are in files too
+RUNNING = Outcome(b"{}", "running")
+
+
+class Registry:
+    """Jobs by their uuid."""
+
+    def __init__(self, root: Path, operations: Operations) -> None:
+        self._root = root
+        self._operations = operations
+        self._taken: set[str] = set()
+        self._running: dict[str, asyncio.Task[Outcome]] = {}
+        self._ended: OrderedDict[str, tuple[float, Outcome]] = OrderedDict()
+
+    @property
+    def count(self) -> int:
+        """Return how many jobs run."""
+        return len(self._running)
+
+    async def begin(self, uuid: str, asked: Asked) -> "asyncio.Task[Outcome]":
+        """
+        Begin a call as a job, once that is written down; returns what ends with its outcome.
+
+        Raises Refused (400) where there is one of this uuid already, NoSpace and Denied where it can't be written.
+        """
+        self._require_new(uuid)
+        asked = asked._replace(body=_named(asked.body))
+        self._taken.add(uuid)
+        try:
+            with errors.translated():
+                await asyncio.to_thread(_begin, self._root, uuid, asked)
+        except FileExistsError as e:
+            raise _duplicate(uuid) from e
+        finally:
+            self._taken.discard(uuid)
+        return self._follow(uuid, asyncio.create_task(self._run(uuid, asked)))
+
+    async def adopt(self, uuid: str, asked: Asked, task: "asyncio.Task[Outcome]") -> None:
+        """Make a job of a call that runs already; where that can't be written down it is kept in memory alone."""
+        self._follow(uuid, task)
+        try:
+            await asyncio.to_thread(_begin, self._root, uuid, asked)
+        except (OSError, errors.Error) as e:
+            log.warning("job %s is not written down: %s", uuid, e)
+        else:
+            self._follow(uuid, asyncio.create_task(self._written(uuid, task)))
+
+    def refuse(self, uuid: str, outcome: Outcome) -> None:
+        """Let a call that was refused at the door end as a job, since its client looks for the error there."""
+        self._require_new(uuid)
+        self._end(uuid, outcome)
+
+    def _require_new(self, uuid: str) -> None:
+        if uuid in self._taken or uuid in self._running or uuid in self._ended:
+            raise _duplicate(uuid)
+
+    def _follow(self, uuid: str, task: "asyncio.Task[Outcome]") -> "asyncio.Task[Outcome]":
+        self._running[uuid] = task
+
+        def ended(done: "asyncio.Task[Outcome]") -> None:
+            if self._running.get(uuid) is done:
+                del self._running[uuid]
+            if not done.cancelled() and done.exception() is None:
+                self._end(uuid, done.result())
+
+        task.add_done_callback(ended)
+        return task
+
+    def _end(self, uuid: str, outcome: Outcome) -> None:
+        self._ended[uuid] = (time.monotonic(), outcome)
+        while len(self._ended) > MAX_ENDED:
+            self._ended.popitem(last=False)
+
+    async def _run(self, uuid: str, asked: Asked) -> Outcome:
+        return await self._written(uuid, asyncio.create_task(self._operations.run(asked, uuid)))
+
+    async def _written(self, uuid: str, task: "asyncio.Task[Outcome]") -> Outcome:
+        """Return the outcome of a job once it is in its file; the worker has written it, unless it never had it."""
+        with jobs.working(self._root, uuid):
+            outcome = await task
+            await asyncio.to_thread(jobs.end, self._root, uuid, outcome.code is None, outcome.body)
+        return outcome
+
+    def poll(self, uuid: str) -> Outcome | None:
+        """Return how a job ended, RUNNING while it runs; None for one that is unknown or forgotten."""
+        if uuid in self._running or uuid in self._taken:
+            return RUNNING
+        if uuid in self._ended:
+            since, outcome = self._ended[uuid]
+            return outcome if time.monotonic() - since < jobs.KEPT else None
+        job = jobs.read(self._root, uuid)
+        if job is None:
+            return None
+        if job.status != "running":
+            return Outcome(bytes(job.answer), None if job.status == "done" else "failed")
+        if not jobs.is_worked_on(self._root, uuid):
+            settling = asyncio.create_task(self._operations.settle(_task(job)))
+            self._follow(uuid, asyncio.create_task(self._written(uuid, settling)))
+        return RUNNING
+
+
+def _duplicate(uuid: str) -> Refused:
+    return Refused(400, f"Duplicate job uuid[{uuid}]")
+
+
+def _begin(root: Path, uuid: str, asked: Asked) -> None:
+    job = Job(
+        schema_version=inventory.SCHEMA_VERSION,
+        uuid=uuid,
+        name=asked.call.name,
+        at=dict(asked.at),
+        body=msgspec.Raw(msgspec.json.encode(asked.body)),
+        request=asked.request,
+        created=int(time.time()),
+    )
+    jobs.sweep(root)
+    jobs.begin(root, job)
+
+
+def _task(job: Job) -> Task:
+    """Return the call that a job's file tells of."""
+    body = msgspec.json.decode(job.body, type=routes.BY_NAME[job.name].body)
+    return Task(job.name, job.at, body, job.request)
+
+
+def _named(body: bodies.Body) -> bodies.Body:
+    """Return a body that makes something with a uuid for that, by which a cut-off job is told to be done or not."""
+    if isinstance(body, bodies.Tagged) and body.resource_uuid is None:
+        return msgspec.structs.replace(body, resource_uuid=uuids.uuid4().hex)
+    return body

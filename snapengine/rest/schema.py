@@ -1,0 +1,64 @@
+"""The schema map of a reply (contract, section 2): from each path in it to the server's class name. Pure."""
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from snapengine.inventory import BackupStorageRef, Snapshot, Volume
+from snapengine.roster import Group, Ref
+from snapengine.tree import DrawnTree, Node
+
+_SNAPSHOT = "org.zstack.header.storage.snapshot"
+CLASSES: Mapping[type, str] = {
+    Snapshot: f"{_SNAPSHOT}.VolumeSnapshotInventory",
+    BackupStorageRef: f"{_SNAPSHOT}.VolumeSnapshotBackupStorageRefInventory",
+    DrawnTree: f"{_SNAPSHOT}.VolumeSnapshotTreeInventory",
+    Node: f"{_SNAPSHOT}.VolumeSnapshotTree$SnapshotLeafInventory",
+    Group: f"{_SNAPSHOT}.group.VolumeSnapshotGroupInventory",
+    Ref: f"{_SNAPSHOT}.group.VolumeSnapshotGroupRefInventory",
+    Volume: "org.zstack.header.volume.VolumeInventory",
+}
+
+
+class Part:
+    """
+    Some fields of an inventory, as a query with `fields=` shows them; of is the inventory's own kind.
+
+    No struct, so that the encoder asks shown() what to make of it.
+    """
+
+    def __init__(self, of: type, fields: dict[str, object]) -> None:
+        self.of = of
+        self.fields = fields
+
+
+def of(reply: Mapping[str, object]) -> dict[str, str]:
+    """Return the map of a reply, outer paths first; {} where nothing in it has a class."""
+    found: dict[str, str] = {}
+    level: list[tuple[str, object]] = [*reply.items()]
+    while level:
+        found |= {path: name for path, value in level if (name := _class_of(value)) is not None}
+        level = [inner for path, value in level for inner in _inside(path, value)]
+    return found
+
+
+def _class_of(value: object) -> str | None:
+    return CLASSES.get(value.of if isinstance(value, Part) else type(value))
+
+
+def _inside(path: str, value: object) -> Iterator[tuple[str, object]]:
+    if isinstance(value, Part):
+        yield from ((f"{path}.{name}", each) for name, each in value.fields.items())
+    elif isinstance(value, msgspec.Struct):
+        for field in msgspec.structs.fields(value):
+            if (each := getattr(value, field.name)) is not None:
+                yield f"{path}.{field.encode_name}", each
+    elif isinstance(value, list | tuple):
+        yield from ((f"{path}[{number}]", each) for number, each in enumerate(value))
+
+
+def shown(value: object) -> object:
+    """Return what JSON is made of: a part as its fields."""
+    if isinstance(value, Part):
+        return value.fields
+    raise NotImplementedError(f"{type(value)} is nothing that a reply holds")

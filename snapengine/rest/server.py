@@ -1,0 +1,129 @@
+"""The server: its parts put together, run until it is told to stop, and then brought to a good end."""
+
+import asyncio
+import contextlib
+import logging
+import resource
+import signal
+import socket
+import ssl
+from collections.abc import Callable, Iterator, Sequence
+
+import uvicorn
+
+from snapengine import errors
+from snapengine.engine import Engine
+from snapengine.rest import sockets
+from snapengine.rest.app import App
+from snapengine.rest.connection import Connection
+from snapengine.rest.desk import Desk
+from snapengine.rest.index import Index
+from snapengine.rest.lines import Lines
+from snapengine.rest.operations import Operations
+from snapengine.rest.options import Options
+from snapengine.rest.pages import Pages
+from snapengine.rest.workers import Workers
+
+UNDOING = 10.0  # seconds that a worker has to undo what it is at before it is killed
+log = logging.getLogger(__name__)
+
+
+class _Quiet(uvicorn.Server):
+    """uvicorn's server without its own signal handlers, which would end the process before its workers."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Server:
+    """
+    A server on an open engine.
+
+    ready is called with the addresses once it listens.
+    """
+
+    def __init__(self, engine: Engine, options: Options, ready: Callable[[Sequence[str]], None]) -> None:
+        self._engine = engine
+        self._options = options
+        self._ready = ready
+        self._workers = Workers(engine.root, options.workers, engine.wait)
+
+    def run(self, listening: Sequence[socket.socket]) -> None:
+        """Serve until SIGTERM or SIGINT; then finish what runs within the grace time, or undo it, and return."""
+        _raise_file_limit()
+        config = self._config()
+        asyncio.run(self._served(config, listening))
+
+    async def _served(self, config: uvicorn.Config, listening: Sequence[socket.socket]) -> None:
+        operations = Operations(index := Index(self._engine.root), self._workers, Lines(self._options.waiting))
+        desk = Desk(self._engine, index, operations, self._options)
+        config.app = App(desk, Pages(self._engine, operations))
+        config.load()
+        server = _Quiet(config)
+        self._workers.start()
+        self._on_signals(server, operations)
+        watching = asyncio.create_task(self._tell(server, listening))
+        await server.serve([*listening])
+        watching.cancel()
+        await self._end(operations, desk)
+
+    def _config(self) -> uvicorn.Config:
+        options = self._options
+
+        class Bounded(Connection):
+            seconds = options.idle_seconds
+
+        try:
+            config = uvicorn.Config(
+                lambda: None, loop="asyncio", http=Bounded, ws="none", lifespan="off", log_config=None,
+                access_log=False, proxy_headers=False, server_header=False, limit_concurrency=options.connections,
+                timeout_keep_alive=int(options.idle_seconds) + 1, timeout_graceful_shutdown=int(options.grace) + 12,
+                ssl_certfile=options.tls_cert, ssl_keyfile=options.tls_key,
+            )  # fmt: skip
+            if options.tls_cert is not None:
+                _require_pair(options.tls_cert, options.tls_key or "")
+        except (OSError, ssl.SSLError) as e:
+            raise errors.Invalid(what=f"the certificate or its key can't be used: {e}; give both as PEM files") from e
+        return config
+
+    def _on_signals(self, server: uvicorn.Server, operations: Operations) -> None:
+        loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            if operations.stopping:  # told twice: the grace time is over
+                self._workers.stop()
+                return
+            operations.stopping = True
+            server.should_exit = True
+            loop.call_later(self._options.grace, self._workers.stop)
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop)
+
+    async def _tell(self, server: uvicorn.Server, listening: Sequence[socket.socket]) -> None:
+        while not server.started:
+            await asyncio.sleep(0.005)
+        scheme = "https" if self._options.tls_cert else "http"
+        names = [sockets.name(each) for each in listening]
+        self._ready([name if name.startswith("unix:") else f"{scheme}://{name}" for name in names])
+
+    async def _end(self, operations: Operations, desk: Desk) -> None:
+        """Let what runs end by itself, or, at the end of the grace time, be undone; then end the workers."""
+        while operations.running or desk.registry.count:
+            await asyncio.sleep(0.02)
+            if not self._workers.are_alive():
+                break
+        self._workers.stop()
+        await self._workers.ended(UNDOING)
+
+
+def _require_pair(cert: str, key: str) -> None:
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=lambda: "")
+
+
+def _raise_file_limit() -> None:
+    """Allow as many open files, connections among them, as the system lets us have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536) if hard > 0 else 65536, hard))

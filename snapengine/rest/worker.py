@@ -1,0 +1,93 @@
+"""
+A worker process: carries out one call after the other, and tells how each ended.
+
+A verb starts tools, whose death is bound to the thread that started them, and forks: neither goes with a server's
+threads. A worker whose server is gone finishes what it is at, writes down the result where the call is a job, and ends.
+"""
+
+import signal
+import traceback
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import FrameType
+from typing import NamedTuple
+
+from snapengine import command
+from snapengine.engine import Engine
+from snapengine.rest import answers, cut_off, faults, jobs, routes
+from snapengine.rest.bodies import Body
+
+
+class Task(NamedTuple):
+    """A call as it goes to a worker; job is its job's uuid, request names it in the journal."""
+
+    name: str
+    at: dict[str, str]
+    body: Body
+    request: str
+    schema: bool = False
+    job: str | None = None
+    cut_off: bool = False  # it was begun before, by a process that died: only tell what became of it
+
+
+class Outcome(NamedTuple):
+    """How a call ended: body is its answer in JSON, code the error's where it failed, trace a bug's."""
+
+    body: bytes
+    code: str | None = None
+    trace: str | None = None
+
+
+class Stopped(BaseException):
+    """The server wants the worker to end: what is under way is undone."""
+
+
+def main(pipe: Connection, root: str, wait: float) -> None:
+    """Carry out what comes through pipe, until that ends or SIGTERM comes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C goes to the whole terminal; the server decides
+    signal.signal(signal.SIGTERM, _stop)
+    engine = Engine(Path(root), (), wait)
+    try:
+        command.load()
+        while signal.getsignal(signal.SIGTERM) is _stop:
+            pipe.send(carry_out(engine, pipe.recv()))
+    except (EOFError, BrokenPipeError, ConnectionResetError, Stopped):
+        pass
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # undoing is not stopped in turn
+    raise Stopped
+
+
+def carry_out(engine: Engine, task: Task) -> Outcome:
+    """Return how a call ended; never raises, and the result of a job is durable."""
+    if task.job is None:
+        return _done(engine, task)
+    with jobs.working(engine.root, task.job):
+        outcome = _done(engine, task)
+        jobs.end(engine.root, task.job, outcome.code is None, outcome.body)
+    return outcome
+
+
+def _done(engine: Engine, task: Task) -> Outcome:
+    verb = routes.BY_NAME[task.name].verb
+    assert verb is not None
+    if task.cut_off:
+        verb = cut_off.verdict(task.name, task.request)
+    try:
+        return Outcome(answers.document(verb(engine.asked_by(task.request), task.at, task.body), task.schema))
+    except Stopped:
+        what = "the server was stopped while the operation ran; it was undone, unless it was already done"
+        return failed(faults.Cancelled(what=what))
+    except Exception as e:
+        return failed(e)
+
+
+def failed(e: Exception) -> Outcome:
+    """Return the outcome of what ended with an error."""
+    told = faults.of(e)
+    if told is None:
+        trace = "".join(traceback.format_exception(e))
+        return Outcome(answers.fault(faults.internal()), faults.internal().code, trace)
+    return Outcome(answers.fault(told), told.code)

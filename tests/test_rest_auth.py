@@ -1,0 +1,203 @@
+"""Who a request is from: logins, sessions, signatures, accounts and what they may see."""
+
+import email.utils
+import hashlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from snapengine import passwords
+from snapengine.rest import signatures
+from tests.serving import PASSWORD, Client, Server
+
+OTHER = "another password"
+
+
+@pytest.fixture(scope="session")
+def other(server: Server) -> Client:
+    """Return a client of an account of its own, `other`."""
+    engine = server.engine
+    engine.create_account("other")
+    engine.set_password("other", OTHER)
+    return server.client("other", OTHER)
+
+
+def digest(password: str) -> str:
+    return hashlib.sha512(password.encode()).hexdigest()
+
+
+def log_in(client: Client, name: str, password: str) -> object:
+    said = {"logInByAccount": {"accountName": name, "password": password, "systemTags": []}}
+    return client.call("PUT", "/accounts/login", said).json()
+
+
+def test_a_login_gives_a_session_that_ends_at_logout(server: Server) -> None:
+    nobody = server.client(None)
+
+    answer = nobody.done(
+        "PUT", "/accounts/login", {"logInByAccount": {"accountName": "admin", "password": digest(PASSWORD).upper()}}
+    )["inventory"]
+
+    assert set(answer) == {"uuid", "accountUuid", "userUuid", "createDate", "expiredDate"}
+    session = answer["uuid"]
+    assert nobody.done("GET", f"/accounts/sessions/{session}/valid") == {"valid": True}
+    assert nobody.done("GET", "/zones", Authorization=f"OAuth {session}")["total"] == 0
+    assert nobody.done("DELETE", f"/accounts/sessions/{session}?deleteMode=") == {}
+    assert nobody.done("GET", f"/accounts/sessions/{session}/valid") == {"valid": False}
+    error = nobody.error("GET", "/zones", Authorization=f"OAuth {session}")
+    assert (error["code"], error["details"]) == ("ID.1001", "Session expired")
+    assert nobody.done("DELETE", f"/accounts/sessions/{session}") == {}
+
+
+@pytest.mark.parametrize(
+    "name, password",
+    [("nobody", digest(PASSWORD)), ("admin", digest("wrong")), ("web", ""), ("web", "x" * 5000), ("", "é")],
+)
+def test_a_wrong_login_does_not_tell_what_was_wrong(server: Server, name: str, password: str) -> None:
+    assert log_in(server.client(None), name, password) == {
+        "error": {
+            "code": "ID.1000",
+            "description": "The login failed",
+            "details": "wrong account name or password",
+        }
+    }
+
+
+def test_who_guesses_waits_longer_each_time(server: Server) -> None:
+    nobody, spent = server.client(None), []
+
+    for _ in range(6):
+        began = time.monotonic()
+        log_in(nobody, "guessed", digest("guess"))
+        spent.append(time.monotonic() - began)
+
+    assert spent[4] >= 1.0 and spent[5] >= 2.0
+
+
+def test_another_accounts_objects_are_unknown_to_reads_and_forbidden_to_writes(client: Client, other: Client) -> None:
+    volume = client.volume("mine")
+    made = client.snapshot(volume, "mine")
+    own = other.snapshot(other.volume("theirs"), "theirs")
+    uuids = [own["uuid"], made["uuid"]]
+
+    assert [s["uuid"] for s in other.done("GET", "/volume-snapshots")["inventories"]] == [own["uuid"]]
+    assert other.done("GET", f"/volume-snapshots/{made['uuid']}") == {"inventories": [], "schema": {}}
+    assert other.done("GET", f"/volumes?q=uuid={volume}")["inventories"] == []
+    assert other.done("GET", f"/volume-snapshots/trees?q=volumeUuid={volume}")["inventories"] == []
+    assert other.done("GET", f"/system-tags?q=resourceUuid={volume}")["inventories"] == []
+    for method, path, body in (
+        ("POST", f"/volumes/{volume}/volume-snapshots", {"params": {"name": "n"}}),
+        ("DELETE", f"/volume-snapshots/{made['uuid']}", None),
+        ("DELETE", f"/volumes/{volume}", None),
+        ("PUT", f"/volume-snapshots/{made['uuid']}/actions", {"revertVolumeFromSnapshot": {}}),
+        ("PUT", "/volume-snapshots/batch-delete", {"batchDeleteVolumeSnapshot": {"uuids": uuids}}),
+        ("POST", f"/volumes/data/from/volume-snapshots/{made['uuid']}", {"params": {"name": "n"}}),
+        ("POST", "/volume-snapshots/group", {"params": {"name": "n", "rootVolumeUuid": volume}}),
+    ):
+        error = other.error(method, path, body)
+        assert error["code"] == "SYS.1006" and error["details"].startswith("permission denied"), path
+    assert client.done("GET", f"/volume-snapshots/{made['uuid']}")["inventories"] == [made]
+    assert client.done("GET", f"/volume-snapshots/{own['uuid']}")["inventories"] == [own]
+
+
+def test_an_account_has_its_quota(server: Server, other: Client) -> None:
+    server.engine.set_quota("other", 0)
+    try:
+        error = other.error("POST", f"/volumes/{other.volume('full')}/volume-snapshots", {"params": {"name": "n"}})
+    finally:
+        server.engine.set_quota("other", 200)
+
+    assert error["code"] == "ID.1003"
+
+
+@pytest.fixture
+def key(server: Server) -> Iterator[tuple[str, str]]:
+    """Return an access key of admin and its secret."""
+    made = server.engine.create_access_key("admin")
+    yield made.uuid, made.secret
+    server.engine.delete_access_key(made.uuid)
+
+
+@pytest.mark.parametrize("zone", ["GMT", "UTC", "Etc/UTC", "+0000", "CST", "Asia/Shanghai", "+0800", "-0130"])
+def test_a_signed_request_is_from_the_keys_account(server: Server, key: tuple[str, str], zone: str) -> None:
+    hours = {"CST": 8, "Asia/Shanghai": 8, "+0800": 8, "-0130": -1.5}.get(zone, 0)
+    date = email.utils.formatdate(time.time() + hours * 3600).replace("-0000", zone)
+    signed = signatures.sign(key[1], "GET", date, "/v1/volumes/x%20y")
+
+    reply = server.client(None).call(
+        "GET", "/volumes/x%20y?limit=1", Authorization=f"ZStack {key[0]}:{signed}", Date=date
+    )
+
+    assert reply.json() == {"inventories": [], "schema": {}}, reply.text
+
+
+def test_a_signature_of_another_request_or_time_is_refused(server: Server, key: tuple[str, str]) -> None:
+    nobody = server.client(None)
+
+    def call(signed: str, date: str | None, method: str = "GET") -> tuple[int, str]:
+        headers = {} if date is None else {"Date": date}
+        reply = nobody.call(method, "/zones", Authorization=f"ZStack {key[0]}:{signed}", **headers)
+        return reply.status_code, reply.text
+
+    date = email.utils.formatdate(usegmt=True)
+    good = signatures.sign(key[1], "GET", date, "/v1/zones")
+    assert call(good, date)[0] == 200
+    assert "ID.1001" in call(good[::-1], date)[1]
+    assert "ID.1001" in call(signatures.sign(key[1], "GET", date, "/v1/volumes"), date)[1]
+    assert "ID.1001" in call(signatures.sign("x", "GET", date, "/v1/zones"), date)[1]
+    assert call(good, None)[0] == 400
+    dates = ("now", "Thu, 99 Jun 2017 09:20:17 GMT", "Thu, 08 Foo 2017 09:20:17 GMT", date.replace("GMT", "MARS"), "")
+    for bad in dates:
+        assert call(signatures.sign(key[1], "GET", bad, "/v1/zones"), bad)[0] == 400
+    old = email.utils.formatdate(time.time() - 1000, usegmt=True)
+    assert call(signatures.sign(key[1], "GET", old, "/v1/zones"), old)[0] == 403
+
+
+def test_a_deleted_key_signs_nothing(server: Server) -> None:
+    made = server.engine.create_access_key("admin")
+    date = email.utils.formatdate(usegmt=True)
+    said = f"ZStack {made.uuid}:{signatures.sign(made.secret, 'GET', date, '/v1/zones')}"
+    nobody = server.client(None)
+    assert nobody.done("GET", "/zones", Authorization=said, Date=date)["total"] == 0
+
+    server.engine.delete_access_key(made.uuid)
+
+    assert nobody.error("GET", "/zones", Authorization=said, Date=date)["code"] == "ID.1001"
+
+
+def test_a_new_password_ends_the_sessions_of_the_old_one(server: Server) -> None:
+    engine = server.engine
+    engine.create_account("moved")
+    engine.set_password("moved", OTHER)
+    moved = server.client("moved", OTHER)
+    assert moved.done("GET", "/zones")["total"] == 0
+
+    engine.set_password("moved", "a new password")
+
+    assert moved.error("GET", "/zones")["code"] == "ID.1001"
+    assert server.client("moved", "a new password").done("GET", "/zones")["total"] == 0
+
+
+def test_no_file_and_no_log_holds_a_secret(server: Server, client: Client) -> None:
+    client.done("GET", f"/accounts/sessions/{client.session}/valid")
+
+    accounts = (server.root / "accounts.json", server.root / "server" / "sessions.json")
+    for path in (*accounts, server.log):
+        text = path.read_text()
+        for secret in (client.session, digest(PASSWORD), PASSWORD):
+            assert secret not in text, path
+    assert [path.stat().st_mode & 0o777 for path in accounts] == [0o600, 0o600]
+
+
+def test_a_password_is_kept_as_salted_scrypt() -> None:
+    sent = passwords.digest("correct horse")
+    kept, again = passwords.hashed(sent), passwords.hashed(sent)
+
+    assert kept != again and kept.startswith("scrypt$")
+    assert passwords.matches(sent, kept) and passwords.matches(sent, again)
+    for wrong in (passwords.digest("wrong horse"), "", "x", "é" * 128, sent[:-1]):
+        assert not passwords.matches(wrong, kept)
+    for damaged in (None, "", "scrypt$$", "scrypt$zz$00", kept[:-2], "md5$" + kept, Path(kept).name[7:]):
+        assert not passwords.matches(sent, damaged)
