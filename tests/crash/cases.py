@@ -82,6 +82,8 @@ VERBS = {
     "restore, nothing to keep": Verb("clean", lambda o, t: o.restore(t.item)),
     "restore as a snapshot": Verb("plain", lambda o, t: o.restore_as_snapshot(t.item, "new")),
     "purge": Verb("clean", lambda o, t: o.purge()),
+    "revert from a damaged image": Verb("damaged", lambda o, t: _revert_lost(o, t)),
+    "restore over a missing image": Verb("missing", lambda o, t: _restore_over_lost(o, t)),
     "shrink": Verb("zeros", lambda o, t: o.shrink(o.engine.find_snapshot("zeros"))),
     "shrink, nothing to gain": Verb("plain", lambda o, t: o.shrink(t.first)),
     "clone": Verb("plain", lambda o, t: o.clone(t.second, "another")),
@@ -144,6 +146,8 @@ STORES: dict[str, Callable[[Oracle, Things], object]] = {
     "bitmap": lambda o, t: _bitmap(o.engine.volume_path(t.volume)),
     "bitmaps": lambda o, t: _bitmaps(o, t.volume),
     "grown": lambda o, t: _grown(o, t.volume),
+    "damaged": lambda o, t: None,
+    "missing": lambda o, t: None,
     "clean": lambda o, t: o.revert(t.second),
     "small clusters": lambda o, t: _small_clusters(o.engine.volume_path(t.volume)),
     "covered": lambda o, t: o.write(t.volume, 0, 8 * CLUSTER),
@@ -156,6 +160,12 @@ STORES: dict[str, Callable[[Oracle, Things], object]] = {
     "linked": lambda o, t: o.write(o.clone(t.second, "clone", linked=True), CLUSTER),
     "linked, snapshot": lambda o, t: _layered(o, t, 1),
     "linked, at the limit": lambda o, t: _layered(o, t, 2),
+}
+
+
+HARMS: dict[str, Callable[[Path], object]] = {
+    "damaged": lambda path: _overwrite_magic(path),
+    "missing": lambda path: path.unlink(),
 }
 
 
@@ -263,6 +273,21 @@ def _grown(oracle: Oracle, volume: str) -> None:
     oracle.write(volume, 2 * MIB - CLUSTER)
 
 
+def _revert_lost(oracle: Oracle, things: Things) -> None:
+    oracle.engine.revert(things.second)
+    oracle.expected[things.volume] = oracle.expected[things.second]
+
+
+def _restore_over_lost(oracle: Oracle, things: Things) -> None:
+    oracle.engine.restore_trash(things.item)
+    oracle.expected[things.volume] = oracle.expected.pop(things.item)
+
+
+def _overwrite_magic(path: Path) -> None:
+    with open(path, "r+b") as f:
+        f.write(bytes(4))
+
+
 def _small_clusters(path: Path) -> None:
     """Put a copy with clusters of 4 KiB in the place of an image, so that its L1 table is soon too short."""
     copy = path.with_suffix(".copy")
@@ -296,6 +321,8 @@ def make_store(root: Path, name: str) -> None:
     things = Things(volume, first, second, third, item, raw)
     STORES[name](oracle, things)
     oracle.check()
+    if name in HARMS:
+        HARMS[name](oracle.engine.volume_path(volume))
     _known(root).write_bytes(pickle.dumps((things, oracle.expected)))
 
 
@@ -304,10 +331,26 @@ def make_case(name: str, store: Path) -> Case:
     root = copy(store, f"after {name}", VERBS[name].moved)
     oracle = opened(root, store)
     VERBS[name].run(oracle, things(store))
-    oracle.check()
     before, after = state.of(Engine.open(store, recover=False)), state.of(oracle.engine)
+    case = Case(name, store, before, after, _shown(name, before, after), VERBS[name].several)
+    clear(case, root)
+    oracle.check()
     shutil.rmtree(root)
-    return Case(name, store, before, after, _shown(name, before, after), VERBS[name].several)
+    return case
+
+
+def is_lost(case: Case) -> bool:
+    """Tell whether the case's verb replaces an active image that is missing or damaged."""
+    return case.name in VERBS and VERBS[case.name].store in HARMS
+
+
+def clear(case: Case, root: Path) -> None:
+    """Remove the damaged image that the case's verb has kept on root: one, as it was, and none where it was missing."""
+    kept = [*root.rglob("*.damaged.qcow2")]
+    assert len(kept) == (VERBS[case.name].store == "damaged"), f"kept are {kept}"
+    for path in kept:
+        assert path.read_bytes().startswith(bytes(4)) and path.stat().st_size > CLUSTER
+        path.unlink()
 
 
 def make_recovery(crashed: Path, store: Path, verb: str) -> Case:

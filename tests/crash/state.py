@@ -10,6 +10,9 @@ from snapengine.engine import Engine
 from snapengine.inventory import Volume
 from tests import check, images
 
+LOST = "no image"  # what an active image holds that is missing or damaged
+MAGIC = b"QFI\xfb"
+
 
 class SnapshotState(NamedTuple):
     """A snapshot: parent and origin (of its tree) are names, content a sha256; grouped: it names a group."""
@@ -121,7 +124,7 @@ def _volume(engine: Engine, volume: Volume, content: Mapping[str, str]) -> Volum
     return VolumeState(
         volume.name, volume.size, content[volume.uuid], current[0] if current else None,
         tuple(sorted(frozen, key=str)), tuple(sorted(trash, key=str)),
-        _bitmaps(engine.volume_path(volume.uuid)) if content[volume.uuid] else (),
+        _bitmaps(engine.volume_path(volume.uuid)) if content[volume.uuid] not in ("", LOST) else (),
     )  # fmt: skip
 
 
@@ -137,4 +140,11 @@ def contents(engine: Engine) -> dict[str, str]:
     """Return the sha256 of what each volume, snapshot and trash item of the engine's store holds, by uuid."""
     now = images.Images()
     directories = [check.Directory(path) for path in check.directories(engine.root)]
-    return {uuid: now.digest(path) for found in directories for uuid, path in found.images.items()}
+    return {uuid: digest(now, path) for found in directories for uuid, path in found.images.items()}
+
+
+def digest(now: images.Images, path: Path) -> str:
+    """Return the sha256 of what a guest sees of the image at path, LOST where there is none."""
+    if not path.exists() or not path.read_bytes().startswith(MAGIC):
+        return LOST
+    return now.digest(path)
