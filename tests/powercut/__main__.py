@@ -5,6 +5,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 
 from tests.powercut import disk, workers
 from tests.powercut.sabotage import SABOTAGES
@@ -13,28 +14,31 @@ from tests.powercut.workers import WORKERS, Job
 
 
 def main(words: list[str]) -> int:
-    """Try power cuts and tell how they ended; returns the exit code, 1 if one ended wrong."""
+    """Try power cuts and tell how they ended; returns the exit code, 1 if one ended wrong. Ctrl-C ends it early."""
     options = _options(words)
-    seeds = range(options.seed, options.seed + options.seeds)
+    kinds, seeds = options.fs.split(","), range(options.seed, options.seed + options.seeds)
+    asked = {kind: _verbs(kind, options.verbs) for kind in kinds}
     jobs = [
-        Job(kind, verb, seed, options.cuts, options.broken)
-        for kind in options.fs.split(",")
-        for verb in _verbs(kind, options.verbs)
-        for seed in seeds
+        Job(kind, verb, seed, options.cuts, options.broken) for seed in seeds for kind in kinds for verb in asked[kind]
     ]
-    if missing := [kind for kind in options.fs.split(",") if not disk.fits(kind)]:
+    if missing := [kind for kind in kinds if not disk.fits(kind)]:
         raise SystemExit(f"this needs root, /dev/fuse, qemu-storage-daemon and the tools of {', '.join(missing)}")
     started, outcomes = time.monotonic(), list[tuple[Job, Outcome]]()
-    for job, found in workers.done(workers.tried, jobs, options.workers):
-        outcomes += ((job, outcome) for outcome in found)
-        for outcome in found:
-            if outcome.end == "wrong":
-                print(_wrong(job, outcome), flush=True)
-        if sys.stderr.isatty():
-            print(f"\r{len(outcomes)} cuts", end="", file=sys.stderr, flush=True)
+    with suppress(KeyboardInterrupt):
+        for job, found in workers.done(workers.tried, jobs, options.workers):
+            outcomes += ((job, outcome) for outcome in found)
+            _tell(job, found, len(outcomes))
     print(_table(outcomes))
     print(f"powercut: {len(outcomes)} cuts in {time.monotonic() - started:.0f} s, seeds {seeds[0]} to {seeds[-1]}")
     return int(any(outcome.end == "wrong" for _, outcome in outcomes))
+
+
+def _tell(job: Job, found: Sequence[Outcome], number: int) -> None:
+    for outcome in found:
+        if outcome.end == "wrong":
+            print(_wrong(job, outcome), flush=True)
+    if sys.stderr.isatty():
+        print(f"\r{number} cuts", end="", file=sys.stderr, flush=True)
 
 
 def _options(words: list[str]) -> argparse.Namespace:
