@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -24,9 +25,10 @@ def no_prepared_record_is_synced(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(os, "fsync", lambda fd: None if _caller()[0] == "fill" else _fsync(fd))
 
 
-def no_image_is_synced(patch: pytest.MonkeyPatch) -> None:
-    """Believe that a tool's output is safe."""
+def no_copy_is_synced(patch: pytest.MonkeyPatch) -> None:
+    """Let what a tool copies get to the disk when it will, and do not ask for it afterwards either."""
     patch.setattr(durable, "sync_file", lambda path: None)
+    _cached(patch, "convert", "unsafe")
 
 
 def no_directory_is_synced(patch: pytest.MonkeyPatch) -> None:
@@ -36,13 +38,18 @@ def no_directory_is_synced(patch: pytest.MonkeyPatch) -> None:
 
 def a_pull_writes_its_header_first(patch: pytest.MonkeyPatch) -> None:
     """Pull as qemu-img does by default: through the host's cache."""
+    _cached(patch, "rebase", "writeback")
+
+
+def _cached(patch: pytest.MonkeyPatch, verb: str, mode: str) -> None:
+    """Let a verb of qemu-img's write in this cache mode, whatever the engine asks for."""
     run = command.run
 
-    def cached(tool: str, *args: str, **options: object) -> command.Result:
-        words = ["writeback" if word == "writethrough" else word for word in args]
-        return run(tool, *words, **options)  # type: ignore[arg-type]
+    def told(tool: str, *args: str, **options: Any) -> command.Result:
+        asked = (before == "-t" and verb in args for before in ("", *args))
+        return run(tool, *(mode if is_mode else arg for arg, is_mode in zip(args, asked)), **options)
 
-    patch.setattr(command, "run", cached)
+    patch.setattr(command, "run", told)
 
 
 SABOTAGES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
@@ -50,7 +57,7 @@ SABOTAGES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     for sabotage in (
         no_record_is_synced,
         no_prepared_record_is_synced,
-        no_image_is_synced,
+        no_copy_is_synced,
         no_directory_is_synced,
         a_pull_writes_its_header_first,
     )

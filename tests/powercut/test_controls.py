@@ -2,17 +2,20 @@
 
 import pytest
 
+from tests.crash.cases import VERBS
 from tests.powercut.sabotage import SABOTAGES
 from tests.powercut.stage import Stage
 
 pytestmark = pytest.mark.root
 
-CUTS, SEEDS = 12, 6
+CUTS, SEEDS = 8, 9
 TELLING = {  # the verb that shows it, on each file system
     "no_record_is_synced": "update",
     "no_prepared_record_is_synced": "create",
+    "no_copy_is_synced": "import",
     "no_directory_is_synced": "update",
 }
+RARE = {"a_pull_writes_its_header_first": "delete by pull"}  # one cut in twenty, so only `make powercut` tries it
 
 
 @pytest.mark.parametrize("sabotage", TELLING)
@@ -22,5 +25,6 @@ def test_a_power_cut_of_an_engine_that_leaves_a_sync_out_is_noticed(stage: Stage
     assert "wrong" in (outcome.end for outcomes in tried for outcome in outcomes)
 
 
-def test_every_sabotage_that_is_not_tried_here_is_known() -> None:
-    assert set(SABOTAGES) - set(TELLING) == {"no_image_is_synced", "a_pull_writes_its_header_first"}
+def test_each_sabotage_has_a_verb_that_shows_it() -> None:
+    assert TELLING.keys() | RARE.keys() == SABOTAGES.keys()
+    assert {*TELLING.values(), *RARE.values()} <= {*VERBS}
