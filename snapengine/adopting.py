@@ -19,6 +19,7 @@ from snapengine import (
     importing,
     inspector,
     layout,
+    notes,
     plan,
     qcow2,
     records,
@@ -206,6 +207,7 @@ def _take(copy: _Copy, inside: Path, shared: bool, told: Callable[[int], None]) 
         conversion.unsafe_rename_backing(target, layout.image(copy.backing))
     if driver.check(target).leaks:
         conversion.repair_leaks(target)
+    notes.reserve(target)
     chain.layer(target, chain.expected(layout.image(copy.backing) if copy.backing else None))
     durable.sync_file(target)
 

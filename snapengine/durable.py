@@ -22,6 +22,7 @@ _BLOCK = 64 * units.KIB
 _ZEROS = bytes(_BLOCK)
 _ACL = "system.posix_acl_access"
 _ATTRIBUTES = {_ACL, "security.selinux"}
+_NOTE = "user.snapengine."
 
 
 @contextmanager
@@ -190,6 +191,29 @@ def copy_attributes(fd: int, path: Path) -> None:
     except PermissionError as e:
         what = f"can't give the new image {path} the owner or label of the one it replaces; run as root or as its owner"
         raise errors.Denied(what=what) from e
+
+
+def note(path: Path, kind: str, data: bytes) -> bool:
+    """
+    Keep data with the file or directory at path, beside its content; tell whether that worked.
+
+    It is a second copy of what lies elsewhere: durable with whatever is synced next, and where it can't be kept, as on
+    a file system without extended attributes, the old one goes too, so that none is ever stale.
+    """
+    try:
+        os.setxattr(path, _NOTE + kind, data, follow_symlinks=False)
+    except OSError:
+        with suppress(OSError):
+            os.removexattr(path, _NOTE + kind, follow_symlinks=False)
+        return False
+    return True
+
+
+def noted(path: Path, kind: str) -> bytes | None:
+    """Return what note() kept with what lies at path, None without it."""
+    with suppress(OSError):
+        return os.getxattr(path, _NOTE + kind, follow_symlinks=False)
+    return None
 
 
 def sync_file(path: Path) -> None:

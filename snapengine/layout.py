@@ -210,6 +210,11 @@ def record_beside(image: str) -> str:
     return image.removesuffix("qcow2") + "json"
 
 
+def image_beside(record: str) -> str:
+    """Return the bare name of the image of what has a record with this bare name."""
+    return record.removesuffix("json") + "qcow2"
+
+
 def owner(name: str) -> str:
     """Return the uuid that the bare name of an image, a record or a volume's directory begins with."""
     return name.removeprefix("vol-").partition(".")[0]

@@ -30,6 +30,7 @@ from snapengine import (
     inventory,
     layout,
     merge,
+    notes,
     plan,
     records,
     resume,
@@ -81,7 +82,7 @@ def rewrite(work: Held, record: VolumeRecord) -> VolumeRecord:
     """
     stamp = {"generation": work.volume.generation + 1, "last_op_date": work.place.now}
     new = msgspec.structs.replace(record, **stamp)
-    durable.write(work.directory / layout.record(new.uuid), inventory.encode(new))
+    notes.write(work.directory / layout.record(new.uuid), new)
     return new
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import msgspec
 
-from snapengine import chain, durable, errors, inventory, journal, layout, merge, records, sound
+from snapengine import chain, durable, errors, journal, layout, merge, notes, records, sound
 from snapengine.intent import Entry
 
 Kept = Mapping[str, int]  # open descriptors of images that VMs are kept out of, by name
@@ -88,6 +88,7 @@ def publish(root: Path, entry: Entry, kept: Kept | None = None) -> None:
     for rename in entry.publish:
         with suppress(FileNotFoundError):
             durable.rename(directory / rename.source, directory / rename.target)
+        notes.keep(directory / rename.target)
     if entry.drop:
         durable.sync_directory(directory)  # nothing goes before the records that do without it are safe
     for name in entry.drop:
@@ -138,7 +139,7 @@ def _note_broken(directory: Path, bitmaps: tuple[str, ...]) -> None:
     if volume is not None and not {*bitmaps} <= {*volume.broken_bitmaps}:
         broken = tuple(dict.fromkeys((*volume.broken_bitmaps, *bitmaps)))
         changed = msgspec.structs.replace(volume, broken_bitmaps=broken, generation=volume.generation + 1)
-        durable.write(directory / layout.record(volume.uuid), inventory.encode(changed))
+        notes.write(directory / layout.record(volume.uuid), changed)
 
 
 def _remove(path: Path) -> None:

@@ -7,11 +7,13 @@ all its members, so whoever sees a group sees them too.
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import msgspec
+
 from snapengine import errors, layout, records
-from snapengine.inventory import Date, Struct, VolumeType
+from snapengine.inventory import Date, SnapshotRecord, Struct, VolumeType
 from snapengine.records import Contents
 
 log = logging.getLogger(__name__)
@@ -107,6 +109,18 @@ def every(root: Path) -> Iterator[GroupRecord]:
             continue  # it went a moment ago
         except errors.Corrupt as e:
             log.warning("left out: %s", e)
+
+
+def regrouped(root: Path, snapshots: Mapping[str, SnapshotRecord]) -> dict[str, SnapshotRecord]:
+    """Return snapshots with the groupUuid that the groups' records tell; where its group has none, with its own."""
+    known = list(every(root))
+    told = {member.volume_snapshot_uuid: group.uuid for group in known for member in group.members}
+    sound = {group.uuid for group in known}
+    right = {u: told.get(u, None if r.group_uuid in sound else r.group_uuid) for u, r in snapshots.items()}
+    return {
+        uuid: record if record.group_uuid == right[uuid] else msgspec.structs.replace(record, group_uuid=right[uuid])
+        for uuid, record in snapshots.items()
+    }
 
 
 def strangers(root: Path, contents: Contents) -> Iterator[tuple[str, Path, str]]:

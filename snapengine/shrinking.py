@@ -19,6 +19,7 @@ from snapengine import (
     imagelock,
     layout,
     maps,
+    notes,
     operation,
     records,
     resume,
@@ -92,6 +93,7 @@ def _replace(work: Held, record: SnapshotRecord, old: Image, progress: Progress 
         return planned(work.place, work.volume, record, old.layer.backing, allocated)
 
     def making(new: Path) -> Plan | None:
+        notes.reserve(new)
         made = _copy(old.layer, layers, new, progress)
         return plan(made.allocated) if made.allocated < old.layer.allocated else None
 

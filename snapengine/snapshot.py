@@ -18,8 +18,8 @@ from snapengine import (
     durable,
     errors,
     hold,
-    inventory,
     layout,
+    notes,
     operation,
     plan,
     records,
@@ -136,6 +136,7 @@ def _copied(
     layers = [layer.path for layer in chain.read(work.directory, work.active.name)]
     duplicate.require_room(work.store, layers)
     durable.reserve(target)
+    notes.reserve(target)
     made = duplicate.make(work.store, layers, target, progress=progress)
     durable.copy_attributes(old.fd, target)
     with driver.creating_overlay(overlay, target.name, old.layer.header.size):
@@ -244,5 +245,5 @@ def update(opened: Store, snapshot: str, name: str | None, description: str | No
         new = msgspec.structs.replace(old, **changes)
         if new != old:
             new = msgspec.structs.replace(new, last_op_date=work.place.now)
-            durable.write(work.directory / layout.record(snapshot), inventory.encode(new))
+            notes.write(work.directory / layout.record(snapshot), new)
         return tree.view(new)

@@ -19,6 +19,7 @@ from snapengine import (
     layout,
     maps,
     merge,
+    notes,
     operation,
     records,
     removal,
@@ -91,7 +92,7 @@ def _note_size(directory: Path, after: Family, uuid: str) -> None:
     record: SnapshotRecord | TrashRecord = after.snapshots[uuid] if uuid in after.snapshots else after.trash[uuid]
     size = units.allocated(os.stat((directory / name).with_suffix(".qcow2")))
     if size != record.size:
-        durable.write(directory / name, inventory.encode(msgspec.structs.replace(record, size=size)))
+        notes.write(directory / name, msgspec.structs.replace(record, size=size))
 
 
 def _held(work: Held, family: Family, uuids: Iterable[str], stack: ExitStack) -> dict[str, Image]:

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 Found = TypeVar("Found")
 
+STORAGE_NOTE, ACCOUNTS_NOTE = "storage", "accounts"
+
 
 class Store(NamedTuple):
     """An open primary storage: where it is, and its record; request names, in the journal, who asked for a verb."""
@@ -65,8 +67,9 @@ def open_store(root: Path) -> Store:
 
 
 def write_storage(root: Path, record: PrimaryStorage) -> None:
-    """Write the store's own record durably."""
+    """Write the store's own record durably, and note it at the root's directory for when it is lost."""
     durable.write(root / layout.STORAGE_RECORD, inventory.encode(record))
+    durable.note(root, STORAGE_NOTE, inventory.encode(record))
 
 
 def note_move(opened: Store) -> None:
@@ -82,8 +85,10 @@ def read_accounts(root: Path) -> Accounts:
 
 
 def write_accounts(root: Path, accounts: Accounts) -> None:
-    """Write accounts.json durably, readable by its owner only."""
+    """Write accounts.json durably, readable by its owner only; what is no secret is noted at the root."""
     durable.write(root / layout.ACCOUNTS_RECORD, inventory.encode(accounts), 0o600)
+    known = tuple(msgspec.structs.replace(a, password=None, access_keys=()) for a in accounts.accounts)
+    durable.note(root, ACCOUNTS_NOTE, inventory.encode(msgspec.structs.replace(accounts, accounts=known)))
 
 
 def account(root: Path, name: str) -> AccountRecord:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from snapengine import arguments, durable, errors, hold, inventory, layout, operation, records, store
+from snapengine import arguments, errors, hold, layout, notes, operation, records, store
 from snapengine.inventory import SnapshotRecord, Struct, VolumeRecord
 from snapengine.records import Contents
 from snapengine.store import Store
@@ -89,7 +89,7 @@ def _change(opened: Store, uuid: str, change: Callable[[TaggedRecord], Changes],
             operation.rewrite(work, new)
         elif new != record:
             dated = msgspec.structs.replace(new, last_op_date=work.place.now)
-            durable.write(work.directory / layout.record(uuid), inventory.encode(dated))
+            notes.write(work.directory / layout.record(uuid), dated)
         return tuple(_tags(new))
 
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from snapengine import chain, durable, inventory, layout, lock, records, store, tree
+from snapengine import chain, durable, layout, lock, notes, records, store, tree
 from snapengine.inventory import VolumeRecord
 from snapengine.store import Store
 
@@ -40,6 +40,6 @@ def _relocated(directory: Path) -> VolumeRecord:
     volume = records.placed(stored, directory)
     if volume is not stored:
         for snapshot in records.contents(directory).snapshots.values():
-            durable.write(directory / layout.record(snapshot.uuid), inventory.encode(snapshot))
-        durable.write(directory / layout.record(volume.uuid), inventory.encode(volume))
+            notes.write(directory / layout.record(snapshot.uuid), snapshot)
+        notes.write(directory / layout.record(volume.uuid), volume)
     return volume

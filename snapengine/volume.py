@@ -20,6 +20,7 @@ from snapengine import (
     inventory,
     layout,
     lock,
+    notes,
     operation,
     records,
     store,
@@ -106,8 +107,8 @@ def appear(
         own, below = line.records(place, record, inside) if line else (record, ())
         chain.layer(inside / layout.image(new), chain.expected(tree.backing(own, own)))
         for each in below:
-            durable.prepare(inside / layout.record(each.uuid), inventory.encode(each))
-        durable.prepare(inside / layout.record(new), inventory.encode(own))
+            notes.prepare(inside / layout.record(each.uuid), each)
+        notes.prepare(inside / layout.record(new), own)
         durable.sync_directory(inside)
 
     operation.appear(opened, fate.appear(place, record, line.uuids if line else ()), steps, request.uuid)

@@ -8,7 +8,7 @@ their own on the same root.
 import os
 from pathlib import Path
 
-from snapengine import arguments, errors, founding, lock, lookup, recovery, status, store, tag, verify
+from snapengine import arguments, errors, founding, lock, lookup, rebuild, recovery, status, store, tag, verify
 from snapengine.engine.accounts import Accounts
 from snapengine.engine.groups import Groups
 from snapengine.engine.snapshots import Snapshots
@@ -17,6 +17,7 @@ from snapengine.engine.volumes import Volumes
 from snapengine.health import Problem
 from snapengine.inventory import PrimaryStorage, Setting
 from snapengine.printed import Progress
+from snapengine.rebuild import Rebuilt
 from snapengine.recovery import Recovered
 from snapengine.status import Status
 from snapengine.tag import Tag
@@ -59,6 +60,13 @@ class Engine(Volumes, Snapshots, Groups, Trash, Accounts):
     def asked_by(self, request: str) -> "Engine":
         """Return this engine for one call of a server; see Opened."""
         return Engine(self.root, (), self.wait, request)
+
+    @classmethod
+    def rebuild(
+        cls, root: str | os.PathLike[str], *, dry_run: bool = False, wait: float = lock.DEFAULT_WAIT
+    ) -> Rebuilt:  # fmt: skip
+        """Make all records of the store at root again, if that can be opened or not; see rebuild.rebuild."""
+        return rebuild.rebuild(Path(root), wait, dry_run)
 
     @property
     def storage(self) -> PrimaryStorage:

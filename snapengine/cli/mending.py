@@ -1,0 +1,49 @@
+"""What puts a damaged primary storage right: rebuild."""
+
+from collections.abc import Sequence
+
+import click
+
+import snapengine
+from snapengine import errors
+from snapengine.cli import settings, show, text, wire
+from snapengine.health import Problem
+from snapengine.inventory import Struct
+from snapengine.remaking import Made
+
+
+@click.command(cls=settings.Verb)
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+def rebuild(dry_run: bool) -> None:
+    """
+    Make lost records again.
+
+    From the images' headers, their notes, file names and directories alone; for all of the store, also where its own
+    record is lost. What is sound and agrees with the headers stays as it is, images are only read. Says of each record
+    where it was taken from, and what is gone for good.
+
+    Exit code 0: all is back; 6: something could not be brought back, and is named.
+    """
+    said = settings.current()
+    done = snapengine.Engine.rebuild(said.root, dry_run=dry_run, wait=said.wait)
+    _show(done, [_made(each) for each in done.rebuilt], done.left, "nothing to rebuild")
+
+
+def _show(done: Struct, lines: Sequence[str], left: Sequence[Problem], nothing: str) -> None:
+    """Print what was done and what was left; exit as verify does where something was."""
+    if show.in_json():
+        show.raw(wire.document(done))
+    else:
+        told = [*lines, *(f"left: {problem(each)}" for each in left)]
+        show.line("\n".join(told) or nothing)
+    if left:
+        raise click.exceptions.Exit(errors.Corrupt.exit_code)
+
+
+def _made(each: Made) -> str:
+    return text.plain(f"{each.kind} {each.object}: {each.message}: {each.path}")
+
+
+def problem(found: Problem) -> str:
+    """Return a problem as a line."""
+    return text.plain(f"{found.kind}: {found.message}: {found.path} (of {found.object}); {found.repair}")

@@ -1,0 +1,80 @@
+"""Make the records of groups again, from what the records of their members say."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from snapengine import blank, durable, inventory, layout, lock, remains, roster
+from snapengine.inventory import SnapshotRecord, VolumeRecord
+from snapengine.remaking import Made
+from snapengine.removal import Family
+from snapengine.roster import GroupRecord, Member
+from snapengine.store import Store
+
+_HOW = "made again from its members; its description and deleted members are gone, its name is theirs as far as it fits"
+
+
+def rebuild(opened: Store, families: Sequence[Family], wait: float, dry_run: bool) -> list[Made]:
+    """
+    Make the records again, unless dry_run, of the groups that snapshots of these volumes name and that have none.
+
+    Raises Locked when somebody has the store's own lock for longer than wait seconds, Corrupt where a group's record
+    was written by a newer snapengine.
+    """
+    missing = [group for group in _groups(families) if not _is_sound(opened.root, group.uuid)]
+    with ExitStack() as stack:
+        if missing and not dry_run:
+            stack.enter_context(lock.exclusive(opened.root, "rebuild", wait))
+            durable.make_directory(opened.root / layout.GROUPS)
+            for group in missing:
+                durable.write(roster.path(opened.root, group.uuid), inventory.encode(group))
+    paths = {group.uuid: str(roster.path(opened.root, group.uuid)) for group in missing}
+    return [Made(kind="group", object=uuid, path=path, message=_HOW) for uuid, path in paths.items()]
+
+
+def _is_sound(root: Path, group: str) -> bool:
+    return remains.sound(roster.path(root, group), lambda: roster.read(root, group)) is not None
+
+
+def _groups(families: Sequence[Family]) -> Iterator[GroupRecord]:
+    found: dict[str, list[tuple[VolumeRecord, SnapshotRecord]]] = {}
+    for family in families:
+        for record in family.snapshots.values():
+            if record.group_uuid is not None and layout.is_uuid(record.group_uuid):
+                found.setdefault(record.group_uuid, []).append((family.volume, record))
+    return (_group(uuid, members) for uuid, members in sorted(found.items()))
+
+
+def _group(uuid: str, members: list[tuple[VolumeRecord, SnapshotRecord]]) -> GroupRecord:
+    date = members[0][1].create_date
+    machines = {volume.vm_instance_uuid for volume, _ in members}
+    return GroupRecord(
+        uuid=uuid,
+        name=_name(uuid, members),
+        create_date=date,
+        last_op_date=date,
+        vm_instance_uuid=machines.pop() if len(machines) == 1 else None,
+        schema_version=inventory.SCHEMA_VERSION,
+        members=tuple(_member(volume, record) for volume, record in members),
+    )
+
+
+def _name(uuid: str, members: list[tuple[VolumeRecord, SnapshotRecord]]) -> str:
+    """Return what the group was called if its members still tell: each is named <group>-<volume> (contract)."""
+    ends = ((record.name, f"-{volume.name}") for volume, record in members)
+    said = Counter(name.removesuffix(end) for name, end in ends if name.endswith(end) and name != end)
+    return said.most_common(1)[0][0] if said else blank.name(uuid)
+
+
+def _member(volume: VolumeRecord, record: SnapshotRecord) -> Member:
+    return Member(
+        volume_snapshot_uuid=record.uuid,
+        volume_snapshot_name=record.name,
+        volume_uuid=volume.uuid,
+        volume_name=volume.name,
+        volume_type=volume.type,
+        create_date=record.create_date,
+        last_op_date=record.last_op_date,
+        device_id=volume.device_id,
+    )

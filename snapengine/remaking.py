@@ -1,0 +1,128 @@
+"""
+Make the records of one volume again, from what is left of it.
+
+    step                                            a crash after it leaves     what helps
+    each record that is missing, damaged or wrong   some are the new ones       doing it again
+    the volume's own, last                          all are right
+
+Each record is one durable replacement. No image is written to, and no record that is sound and right.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from snapengine import blank, health, layout, lock, notes, reckoning, remains, roster, tree
+from snapengine.health import Problem
+from snapengine.inventory import SnapshotRecord, Struct, VolumeRecord
+from snapengine.remains import Remains
+from snapengine.removal import Family
+from snapengine.store import Store
+
+_SOURCES = {
+    remains.NOTED: "made again as it was noted at the image",
+    remains.MADE: "made again from the image's header; its name, description, tags and group are gone",
+}
+_QUIET = {"generation", "gone", "moved"}
+
+
+class Made(Struct, frozen=True, kw_only=True):
+    """A record that was made again or put right; kind says of what it is, message how, and what is gone for good."""
+
+    kind: str
+    object: str
+    path: str
+    message: str
+
+
+class Remade(NamedTuple):
+    """What became of a volume: its records, None where nothing could be done; what was made, and what not."""
+
+    family: Family | None
+    made: tuple[Made, ...]
+    left: tuple[Problem, ...]
+
+
+def remake(opened: Store, directory: Path, wait: float, dry_run: bool) -> Remade:
+    """
+    Make the records of the volume in directory again, unless dry_run; crash table above.
+
+    Raises Locked, Corrupt where a record was written by a newer snapengine, and OSError for what can't be read; then
+    nothing was changed.
+    """
+    take = lock.shared if dry_run else lock.exclusive
+    with take(directory.parent, "rebuild", wait):
+        found = remains.look(directory, _place(opened, directory))
+        right = reckoning.right(found.family, found.images)
+        family = _numbered(found, right._replace(snapshots=roster.regrouped(opened.root, right.snapshots)))
+        made = tuple(_told(found, family))
+        if not dry_run:
+            write(directory, found, family)
+    return Remade(family, made, tuple(_bad(found)))
+
+
+def _place(opened: Store, directory: Path) -> blank.Place:
+    volume = layout.volume_of(directory)
+    kinds = {part: kind for kind, part in layout.TYPES.items()}
+    kind = kinds.get(directory.parents[2].name, "Data")
+    return blank.Place(opened.record.uuid, str(directory), volume, layout.account_of(directory), kind)
+
+
+def _numbered(found: Remains, right: Family) -> Family:
+    """Return the records with the volume's generation moved on, and no other one ahead of it, if anything changes."""
+    if not any(_changed(found, right)):
+        return right
+    frozen, kept = right.snapshots.values(), right.trash.values()
+    last = max([right.volume.generation, *(r.generation for r in frozen), *(r.generation for r in kept)])
+    return right._replace(volume=msgspec.structs.replace(right.volume, generation=last + 1, moved=()))
+
+
+def _changed(found: Remains, right: Family) -> Iterator[tree.Standing]:
+    """Give the records that are not stored as they must be, the volume's last."""
+    every: list[tree.Standing] = [*right.snapshots.values(), *right.trash.values(), right.volume]
+    for record in every:
+        if found.stored.get(record.uuid) != record:
+            yield record
+
+
+def write(directory: Path, found: Remains, right: Family) -> None:
+    """Write the records that are not stored as they must be, the volume's last; all are noted at their images too."""
+    for record in _changed(found, right):
+        notes.write(path_of(directory, record), record)
+
+
+def path_of(directory: Path, record: tree.Standing) -> Path:
+    """Return where a record lies."""
+    is_own = isinstance(record, VolumeRecord | SnapshotRecord)
+    return directory / (layout.record(record.uuid) if is_own else layout.trash_record(record.uuid))
+
+
+def _told(found: Remains, right: Family) -> Iterator[Made]:
+    for record in _changed(found, right):
+        kind = "trash item"
+        if isinstance(record, VolumeRecord | SnapshotRecord):
+            kind = "volume" if isinstance(record, VolumeRecord) else "snapshot"
+        path = str(path_of(found.directory, record))
+        if record.uuid in found.source:
+            message = _SOURCES[found.source[record.uuid]]
+        elif wrong := differing(found.stored[record.uuid], record):
+            message = f"put right as the headers say: {', '.join(wrong)}"
+        else:
+            continue  # its number alone: it moves on with the others
+        yield Made(kind=kind, object=record.uuid, path=path, message=message)
+
+
+def differing(one: Struct, other: Struct) -> list[str]:
+    """Return the names of the fields, as records spell them, in which two records of a kind differ for people."""
+    fields = msgspec.structs.fields(other)
+    return [f.encode_name for f in fields if f.name not in _QUIET and getattr(one, f.name) != getattr(other, f.name)]
+
+
+def _bad(found: Remains) -> Iterator[Problem]:
+    """Give the images that can't be read, or are not there; their records are made as far as it can be."""
+    for uuid, (path, why) in found.bad.items():
+        kind = "image-refused" if path.exists() else "image-missing"
+        repair = health.REVERT if uuid == found.family.volume.uuid else health.RESTORE_IMAGE
+        yield health.problem(kind, uuid, path, why, repair)
