@@ -79,9 +79,9 @@ def rebuild(root: Path, wait: float, dry_run: bool) -> Rebuilt:
         made += [each for volume in first for each in volume.made]
     families = [volume.family for volume in found if volume.family is not None]
     made += [each for volume in found for each in volume.made]
-    made += regrouping.rebuild(opened, families, wait, dry_run)
+    groups, forgotten = regrouping.rebuild(opened, families, wait, dry_run)
     left = [each for volume in found for each in volume.left]
-    return Rebuilt(rebuilt=tuple(made), left=(*left, *unfinished.problems(root)))
+    return Rebuilt(rebuilt=(*made, *groups), left=(*left, *forgotten, *unfinished.problems(root)))
 
 
 def _own(root: Path, dry_run: bool) -> tuple[Store, list[Made]]:

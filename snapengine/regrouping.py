@@ -5,19 +5,25 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from snapengine import blank, durable, inventory, layout, lock, remains, roster
+from snapengine import blank, durable, health, inventory, layout, lock, remains, roster
+from snapengine.health import Problem
 from snapengine.inventory import SnapshotRecord, VolumeRecord
 from snapengine.remaking import Made
 from snapengine.removal import Family
 from snapengine.roster import GroupRecord, Member
 from snapengine.store import Store
 
+_MOVE = "restore it from a backup, or move it out of the store"
 _HOW = "made again from its members; its description and deleted members are gone, its name is theirs as far as it fits"
 
 
-def rebuild(opened: Store, families: Sequence[Family], wait: float, dry_run: bool) -> list[Made]:
+def rebuild(
+    opened: Store, families: Sequence[Family], wait: float, dry_run: bool
+) -> tuple[list[Made], list[Problem]]:  # fmt: skip
     """
     Make the records again, unless dry_run, of the groups that snapshots of these volumes name and that have none.
+
+    Returns what was made, and the damaged ones that no snapshot names.
 
     Raises Locked when somebody has the store's own lock for longer than wait seconds, Corrupt where a group's record
     was written by a newer snapengine.
@@ -30,7 +36,14 @@ def rebuild(opened: Store, families: Sequence[Family], wait: float, dry_run: boo
             for group in missing:
                 durable.write(roster.path(opened.root, group.uuid), inventory.encode(group))
     paths = {group.uuid: str(roster.path(opened.root, group.uuid)) for group in missing}
-    return [Made(kind="group", object=uuid, path=path, message=_HOW) for uuid, path in paths.items()]
+    made = [Made(kind="group", object=uuid, path=path, message=_HOW) for uuid, path in paths.items()]
+    damaged = [uuid for uuid in roster.uuids(opened.root) if uuid not in paths and not _is_sound(opened.root, uuid)]
+    return made, [_forgotten(roster.path(opened.root, uuid), uuid) for uuid in damaged]
+
+
+def _forgotten(path: Path, uuid: str) -> Problem:
+    message = f"record {path} is damaged, and no snapshot tells that it was in that group"
+    return health.problem("record-damaged", uuid, path, message, _MOVE)
 
 
 def _is_sound(root: Path, group: str) -> bool:

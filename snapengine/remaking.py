@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from snapengine import blank, health, layout, lock, notes, reckoning, remains, roster, tree
+from snapengine import blank, durable, health, journal, layout, lock, notes, reckoning, remains, roster, settle, tree
 from snapengine.health import Problem
 from snapengine.inventory import SnapshotRecord, Struct, VolumeRecord
 from snapengine.remains import Remains
@@ -59,7 +59,8 @@ def remake(opened: Store, directory: Path, wait: float, dry_run: bool) -> Remade
         family = _numbered(found, right._replace(snapshots=roster.regrouped(opened.root, right.snapshots)))
         made = tuple(_told(found, family))
         if not dry_run:
-            write(directory, found, family)
+            _write(directory, found, family)
+            _tidy(opened.root, directory, found)
     return Remade(family, made, tuple(_bad(found)))
 
 
@@ -87,7 +88,14 @@ def _changed(found: Remains, right: Family) -> Iterator[tree.Standing]:
             yield record
 
 
-def write(directory: Path, found: Remains, right: Family) -> None:
+def _tidy(root: Path, directory: Path, found: Remains) -> None:
+    """Write the records that are not stored as they must be, the volume's last; each is noted at its image too."""
+    known = [each for entry in journal.readable(root) for each in settle.directories(root, entry)]
+    if found.family.volume.uuid in found.images and directory not in known:
+        durable.remove_left_over(directory)
+
+
+def _write(directory: Path, found: Remains, right: Family) -> None:
     """Write the records that are not stored as they must be, the volume's last; all are noted at their images too."""
     for record in _changed(found, right):
         notes.write(path_of(directory, record), record)
@@ -121,7 +129,7 @@ def differing(one: Struct, other: Struct) -> list[str]:
 
 
 def _bad(found: Remains) -> Iterator[Problem]:
-    """Give the images that can't be read, or are not there; their records are made as far as it can be."""
+    """Give the images that can't be read or are not there; their records are made as far as they can be."""
     for uuid, (path, why) in found.bad.items():
         kind = "image-refused" if path.exists() else "image-missing"
         repair = health.REVERT if uuid == found.family.volume.uuid else health.RESTORE_IMAGE

@@ -8,6 +8,7 @@ all its members, so whoever sees a group sees them too.
 import logging
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -113,7 +114,10 @@ def every(root: Path) -> Iterator[GroupRecord]:
 
 def regrouped(root: Path, snapshots: Mapping[str, SnapshotRecord]) -> dict[str, SnapshotRecord]:
     """Return snapshots with the groupUuid that the groups' records tell; where its group has none, with its own."""
-    known = list(every(root))
+    known = []
+    for group in uuids(root):
+        with suppress(errors.NotFound, errors.Corrupt):
+            known.append(read(root, group))
     told = {member.volume_snapshot_uuid: group.uuid for group in known for member in group.members}
     sound = {group.uuid for group in known}
     right = {u: told.get(u, None if r.group_uuid in sound else r.group_uuid) for u, r in snapshots.items()}
