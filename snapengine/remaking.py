@@ -89,7 +89,7 @@ def _changed(found: Remains, right: Family) -> Iterator[tree.Standing]:
 
 
 def _tidy(root: Path, directory: Path, found: Remains) -> None:
-    """Write the records that are not stored as they must be, the volume's last; each is noted at its image too."""
+    """Remove what was left half-made and no entry tells of: all that it was for is there, or was undone."""
     known = [each for entry in journal.readable(root) for each in settle.directories(root, entry)]
     if found.family.volume.uuid in found.images and directory not in known:
         durable.remove_left_over(directory)
