@@ -18,6 +18,11 @@ class Recovered(inventory.Struct, frozen=True, kw_only=True):
     outcome: str
     request: str | None = None
 
+    @property
+    def is_finished(self) -> bool:
+        """Tell whether the operation is done, as if nothing had cut it off."""
+        return self.outcome == settle.FINISHED
+
 
 def recover(root: Path) -> tuple[Recovered, ...]:
     """

@@ -115,3 +115,26 @@ def test_a_commit_into_an_image_that_somebody_reads_is_refused_before_anything_i
     with qemu.locked(path), pytest.raises(errors.InUse, match=rf"volume {found.volume} \(db\) is in use: {path}"):
         oracle.engine.delete_snapshots((found.third,), direction="commit")
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("wanted", ["json", "text"])
+def test_an_undo_that_is_repeated_after_it_was_cut_off_takes_back_nothing_more(
+    made: tuple[Oracle, Line], monkeypatch: pytest.MonkeyPatch, wanted: str
+) -> None:
+    oracle, found = made
+    run = CommandLine(oracle.engine.root)
+    latest = oracle.create(found.volume, "latest").uuid
+    before = {s.uuid for s in oracle.engine.list_snapshots(found.volume)} - {latest}
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(resume, "publish", killed)
+        oracle.engine.undo_snapshot(found.volume)
+    del oracle.expected[latest]
+
+    done = run("--output", wanted, "snapshot", "undo", "db", "--yes")
+
+    assert done.code == 0 and "recovered: undo snapshot" in done.stderr
+    assert {s.uuid for s in oracle.engine.list_snapshots(found.volume)} == before

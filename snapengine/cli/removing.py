@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from snapengine.delete import Deleted
     from snapengine.preview import Preview
 
+_UNDO = "undo snapshot"  # as the journal says it
 _FINAL = "; a commit is among the ways, which can't be stopped once it has begun"
 
 
@@ -137,8 +138,13 @@ def question(engine: "snapengine.Engine", preview: "Preview") -> str:
 
 def _names(engine: "snapengine.Engine", preview: "Preview") -> str:
     """Return the snapshots that a delete would remove, as VOLUME/SNAPSHOT; only the first of many."""
-    gone = [step.image.rpartition("/")[2].removesuffix(".qcow2") for step in preview.plan if step.verb == "delete"]
+    gone = _gone(preview)
     return text.first([_called(engine, uuid) for uuid in gone[:text.NAMED]], len(gone))
+
+
+def _gone(preview: "Preview") -> list[str]:
+    """Return the uuids of the snapshots that a delete would remove."""
+    return [step.image.rpartition("/")[2].removesuffix(".qcow2") for step in preview.plan if step.verb == "delete"]
 
 
 @click.command(cls=settings.Verb)
@@ -148,18 +154,22 @@ def undo(volume: str, yes: bool, dry_run: bool) -> None:
     """
     Take back a volume's latest snapshot as if it had never been made.
 
-    What the volume holds stays. Nothing else may stand on that snapshot.
+    What the volume holds stays. Nothing else may stand on that snapshot. After a crash the same command finishes the
+    undo that was cut off, and takes back nothing more.
 
     \b
     snapengine snapshot undo db
     """
     engine = session.engine(recover=not dry_run)
     found = engine.find_volume(volume)
+    if any(r.verb == _UNDO and r.volume_uuid == found and r.is_finished for r in engine.recovered):
+        show.volume(engine, engine.get_volume(found))
+        return
     preview = engine.preview_undo(found)
     if dry_run:
         show.plan(preview)
         return
     session.confirm(question(engine, preview), yes)
     with progress.shown("merging", lambda: preview.bytes) as report:
-        engine.undo_snapshot(found, progress=report)
+        engine.undo_snapshot(found, expected=_gone(preview)[0], progress=report)
     show.volume(engine, engine.get_volume(found))
