@@ -5,6 +5,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 
 from tests.powercut import disk, workers
@@ -14,7 +15,11 @@ from tests.powercut.workers import WORKERS, Job
 
 
 def main(words: list[str]) -> int:
-    """Try power cuts and tell how they ended; returns the exit code, 1 if one ended wrong. Ctrl-C ends it early."""
+    """
+    Try power cuts and tell how they ended; returns the exit code: 1 if one ended wrong, or not all could be tried.
+
+    Ctrl-C ends it early.
+    """
     options = _options(words)
     kinds, seeds = options.fs.split(","), range(options.seed, options.seed + options.seeds)
     asked = {kind: _verbs(kind, options.verbs) for kind in kinds}
@@ -23,14 +28,16 @@ def main(words: list[str]) -> int:
     ]
     if missing := [kind for kind in kinds if not disk.fits(kind)]:
         raise SystemExit(f"this needs root, /dev/fuse, qemu-storage-daemon and the tools of {', '.join(missing)}")
-    started, outcomes = time.monotonic(), list[tuple[Job, Outcome]]()
-    with suppress(KeyboardInterrupt):
+    started, outcomes, tried = time.monotonic(), list[tuple[Job, Outcome]](), 0
+    with suppress(KeyboardInterrupt, BrokenProcessPool):  # a worker that was killed, when memory was short, say
         for job, found in workers.done(workers.tried, jobs, options.workers):
             outcomes += ((job, outcome) for outcome in found)
+            tried += 1
             _tell(job, found, len(outcomes))
     print(_table(outcomes))
-    print(f"powercut: {len(outcomes)} cuts in {time.monotonic() - started:.0f} s, seeds {seeds[0]} to {seeds[-1]}")
-    return int(any(outcome.end == "wrong" for _, outcome in outcomes))
+    seconds = time.monotonic() - started
+    print(f"powercut: {len(outcomes)} cuts in {seconds:.0f} s, seeds {seeds[0]} to {seeds[-1]}, {tried} of {len(jobs)}")
+    return int(tried < len(jobs) or any(outcome.end == "wrong" for _, outcome in outcomes))
 
 
 def _tell(job: Job, found: Sequence[Outcome], number: int) -> None:
