@@ -18,7 +18,8 @@ from tests.powercut.workers import WORKERS, Job
 def main(words: list[str]) -> int:
     """Leave out each sync and print how many cuts end wrong."""
     options = _options(words)
-    jobs = [Job(kind, verb) for kind in options.fs.split(",") for verb in verbs(kind)]
+    among = options.among.split(";") if options.among else None
+    jobs = [Job(kind, verb) for kind in options.fs.split(",") for verb in verbs(kind) if not among or verb in among]
     doing: dict[tuple[str, str], list[str]] = defaultdict(list)
     for job, sites in workers.done(workers.syncs, jobs, options.workers):
         for site in sites:
@@ -42,6 +43,7 @@ def main(words: list[str]) -> int:
 def _options(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.powercut.survey", description=__doc__)
     parser.add_argument("--fs", default=",".join(disk.KINDS), help="file systems, with commas (default: all)")
+    parser.add_argument("--among", help="look at these verbs only, with semicolons (default: all)")
     parser.add_argument("--verbs", type=int, default=3, help="how many verbs for each sync (default: 3)")
     parser.add_argument("--seeds", type=int, default=2, help="how many recordings of each verb (default: 2)")
     parser.add_argument("--seed", type=int, default=0, help="the first seed (default: 0)")
