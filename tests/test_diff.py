@@ -257,8 +257,9 @@ def test_the_command_refuses_bad_input(engine: Engine) -> None:
         engine.create_snapshot(engine.create_volume(name, SIZE).uuid, f"of-{name}")
 
     assert "different volumes" in run.error(2, "snapshot", "diff", "of-db", "of-web")
-    assert "not found" in run.error(3, "snapshot", "diff", "of-db", "db")
-    run.error(3, "snapshot", "diff", "nothing")
+    assert "'db' is a volume: leave OTHER out" in run.error(2, "snapshot", "diff", "of-db", "db")
+    assert "nothing" in run.error(3, "snapshot", "diff", "of-db", "nothing")
+    assert "nothing" in run.error(3, "snapshot", "diff", "nothing")
     run.error(2, "snapshot", "diff")
 
 
