@@ -63,8 +63,10 @@ def select(opened: Store, items: tuple[str, ...], older_than: int | None, down_t
     for item in set(items) - {item.uuid for item in known}:
         if item not in records.contents(store.find_trash(opened.root, item)).trash:
             raise errors.unknown("trash item", item)
-    before = time.time() - (older_than or 0)
-    chosen = [i for i in known if (not items or i.uuid in items) and units.parse_date(i.create_date) <= before]
+    chosen = [item for item in known if not items or item.uuid in items]
+    if older_than is not None:
+        before = time.time() - older_than
+        chosen = [item for item in chosen if units.parse_date(item.create_date) <= before]
     return tuple(chosen if down_to is None else _oldest(chosen, sum(i.size for i in known), down_to))
 
 

@@ -124,6 +124,16 @@ def test_selecting_by_age_and_by_total_size(oracle: Oracle) -> None:
     assert oracle.engine.select_trash(down_to=0) == items
 
 
+def test_an_item_of_before_the_clock_was_put_back_is_purged_all_the_same(oracle: Oracle) -> None:
+    (item,) = fill(oracle, 1)
+    (path,) = oracle.engine.root.rglob(f"{item}.trash.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "createDate": "Jan 1, 2999 1:00:00 AM"}))
+
+    assert oracle.engine.select_trash(older_than=0) == ()
+    assert [found.uuid for found in oracle.engine.select_trash()] == [item]
+    assert [found.uuid for found in oracle.engine.select_trash((item,))] == [item]
+
+
 def test_items_of_one_second_stand_in_the_order_in_which_they_came(oracle: Oracle) -> None:
     snapshots = []
     for name in ("a", "b"):
