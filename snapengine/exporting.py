@@ -31,7 +31,7 @@ from snapengine.printed import Progress
 from snapengine.store import Store
 
 WINDOW = 64 * units.MIB  # of a stream: what is held in memory at once
-_PREFIX = ".snapengine-export"
+_PREFIX = "snapengine-export"
 _NO_TARGETS = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device"}
 
 
