@@ -8,7 +8,7 @@ stand on a snapshot, each moves by its own step, and a failure leaves those that
 from collections.abc import Iterator
 from pathlib import Path
 
-from snapengine import clones, errors, hold, layout, records, removal, steps, store, tree
+from snapengine import clones, errors, hold, layout, printed, records, removal, steps, store, tree
 from snapengine.cost import Direction
 from snapengine.hold import Held
 from snapengine.inventory import Struct, VolumeRecord
@@ -91,7 +91,7 @@ def _delete(
     try:
         todo = removal.steps(steps.family(contents), doomed, purged)
         for number, step in enumerate(todo):
-            steps.take(work, step, direction, _part(progress, number, len(todo)))
+            steps.take(work, step, direction, printed.part(progress, number, len(todo)))
     except errors.Error as e:
         there = records.contents(work.directory).snapshots
         left = [uuid for uuid in wanted if uuid in there and uuid in doomed]
@@ -99,11 +99,6 @@ def _delete(
             raise
         result |= {uuid: failure(uuid, e) for uuid in left}
     return result, [*failed.values()]
-
-
-def _part(progress: Progress | None, number: int, count: int) -> Progress | None:
-    """Return what tells progress of one step of so many, the first being 0."""
-    return None if progress is None else lambda fraction: progress((number + fraction) / count)
 
 
 def selected(

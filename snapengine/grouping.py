@@ -1,6 +1,5 @@
 """Snapshot several volumes in one moment, and take them back together, all or none; delete such snapshots."""
 
-import functools
 import uuid
 from collections import Counter
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from snapengine import (
     journal,
     layout,
     operation,
+    printed,
     records,
     roster,
     settle,
@@ -74,7 +74,9 @@ def create(opened: Store, request: Request, wait: float, progress: Progress | No
             raise errors.Busy(what=f"the volumes of VM '{request.vm}' were just attached or detached; try again")
         new = uuid.uuid4().hex
         place = hold.place(opened, opened.root / layout.GROUPS, "create group")
-        moves = [_freezing(work, name, new, images, _part(progress, n, len(held))) for n, work in enumerate(held)]
+        moves = []
+        for number, work in enumerate(held):
+            moves.append(_freezing(work, name, new, images, printed.part(progress, number, len(held))))
         record = GroupRecord(
             uuid=new,
             name=name,
@@ -123,15 +125,6 @@ def _freezing(work: Held, name: str, new: str, images: ExitStack, progress: Prog
         raise errors.Invalid(what=f"{what} where {arguments.MAX_NAME} are allowed; give the group a shorter name")
     old = images.enter_context(hold.image(work))
     return snapshot.freezing(work, old, snapshot.Request(own), new, progress)
-
-
-def _part(progress: Progress | None, done: int, total: int) -> Progress | None:
-    """Return what is told of one volume's copy, so that progress is told of all."""
-    return None if progress is None else functools.partial(_report, progress, done, total)
-
-
-def _report(progress: Progress, done: int, total: int, fraction: float) -> None:
-    progress((done + fraction) / total)
 
 
 def _member(move: Move, name: str) -> Member:
@@ -190,7 +183,7 @@ def delete_all(
     raised: list[errors.Error] = []
     for done, own in enumerate(there):
         try:
-            part = _part(progress, done, len(there))
+            part = printed.part(progress, done, len(there))
             (found[own],) = delete.delete(opened, (own,), False, direction, wait, part)
         except errors.NotFound:
             continue  # somebody else has just deleted it

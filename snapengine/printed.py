@@ -8,6 +8,11 @@ MAX_ERRORS = 2**20  # characters; more says nothing new
 Progress = Callable[[float], None]
 
 
+def part(progress: Progress | None, number: int, count: int) -> Progress | None:
+    """Return what tells progress of one part of so many, the first being 0."""
+    return None if progress is None else lambda fraction: progress((number + fraction) / count)
+
+
 class Tool(Protocol):
     """A tool that runs."""
 
