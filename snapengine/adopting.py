@@ -77,7 +77,8 @@ def import_chain(
         size = arguments.size(importing.sound_size(source, file))
         request = request._replace(uuid=request.uuid or uuid.uuid4().hex)
         copies = _copies(source, str(request.uuid))
-        durable.require_room(opened.root, 0 if _is_shared(opened, source) else sum(map(_allocated, source.layers)))
+        is_shared = duplicate.is_shared(opened, source.paths)
+        durable.require_room(opened.root, 0 if is_shared else sum(map(_allocated, source.layers)))
 
         def fill(image: Path) -> None:
             _fill(opened, source, copies, image.parent, progress)
@@ -158,12 +159,6 @@ def _allocated(layer: Layer) -> int:
     return units.allocated(os.fstat(layer.fd))
 
 
-def _is_shared(opened: Store, source: Source) -> bool:
-    """Tell whether the copies can share the extents of all their sources."""
-    device = os.stat(opened.root).st_dev
-    return opened.record.reflinks and all(os.fstat(layer.fd).st_dev == device for layer in source.layers)
-
-
 def _fill(
     opened: Store, source: Source, copies: Sequence[_Copy], inside: Path, progress: Progress | None
 ) -> None:
@@ -182,7 +177,7 @@ def _fill(
             duplicate.make(opened, [copy.layer.path], inside / layout.image(copy.uuid), "raw")
             told(os.fstat(copy.layer.fd).st_size)
         else:
-            _take(copy, inside, _is_shared(opened, source), told)
+            _take(copy, inside, duplicate.is_shared(opened, source.paths), told)
     if not all(layer.is_unchanged() for layer in source.layers):
         what = f"{source.layers[0].file}, or what it stands on, was written to meanwhile; nothing was taken over"
         raise errors.Busy(what=what)

@@ -27,7 +27,7 @@ def clone(
     is not Ready, Invalid, NotFound, Locked, Corrupt, NoSpace; then nothing is there.
     """
     directory = store.find_snapshot(opened.root, snapshot)
-    account = directory.parent.parent.name.removeprefix("acct-")
+    account = layout.account_of(directory)
     request = volume.checked(wanted._replace(account=account))
     with hold.reading(opened, directory, "clone snapshot", wait):
         source = records.read_snapshot(directory, snapshot)

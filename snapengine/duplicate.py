@@ -22,7 +22,7 @@ def require_room(opened: Store, source: Sequence[Path], fmt: Format = "qcow2") -
     compressed is not shared: where such a chain then does not fit, the copy itself raises NoSpace.
     """
     required = driver.required(source, fmt)
-    if _is_shared(opened, source):
+    if is_shared(opened, source):
         required = driver.tables_of(driver.virtual_size(source[0], fmt))
     durable.require_room(opened.root, required)
     return required
@@ -38,7 +38,7 @@ def make(
     not what the tool said. What the source knows as zeros takes no room in it. When this raises, target may hold
     anything; the caller removes it. Raises NoSpace, CommandFailed.
     """
-    driver.convert(source, fmt, target, progress, _is_shared(opened, source))
+    driver.convert(source, fmt, target, progress, is_shared(opened, source))
     durable.sync_file(target)
     made = chain.layer(target, chain.expected(None))
     found = driver.check(target)
@@ -48,7 +48,7 @@ def make(
     return made
 
 
-def _is_shared(opened: Store, source: Sequence[Path]) -> bool:
+def is_shared(opened: Store, source: Sequence[Path]) -> bool:
     """Tell whether a copy can share the extents of every image of source."""
     device = os.stat(opened.root).st_dev
     return opened.record.reflinks and all(os.stat(path).st_dev == device for path in source)

@@ -15,6 +15,7 @@ from snapengine import (
     driver,
     durable,
     errors,
+    extents,
     hold,
     imagelock,
     layout,
@@ -100,13 +101,13 @@ def _replace(work: Held, record: SnapshotRecord, old: Image, progress: Progress 
     _over_frozen(work, plan(0).entry, old, making)
 
 
-def _over_frozen(work: Held, entry: Entry, old: Image, making: Callable[[Path], Plan | None]) -> bool:
+def _over_frozen(work: Held, entry: Entry, old: Image, making: Callable[[Path], Plan | None]) -> None:
     """
     Run a plan whose commit replaces the frozen image old by one of the same content; as operation.over_active does.
 
     making makes that image, durably, at the path that it is called with, and gives the plan; None where it is not worth
-    it: then nothing happened, and this returns False. Of what the plan makes, images become second names of old. A VM
-    that reads old, through a linked clone, reads on.
+    it: then nothing changed. Of what the plan makes, images become second names of old. A VM that reads old, through a
+    linked clone, reads on.
     """
     assert entry.commit is not None
     root, new = work.store.root, work.directory / entry.commit.source
@@ -115,7 +116,7 @@ def _over_frozen(work: Held, entry: Entry, old: Image, making: Callable[[Path], 
         made = making(new)
         if made is None:
             settle.settle(root, entry)
-            return False
+            return
         durable.copy_attributes(old.fd, new)
         for name in set(entry.made) - set(made.records):
             durable.link(old.layer.path, work.directory / name)
@@ -126,7 +127,6 @@ def _over_frozen(work: Held, entry: Entry, old: Image, making: Callable[[Path], 
             raise errors.Busy(what=f"{old.layer.path} was written to while it was shrunk; nothing was changed")
         settle.commit(root, entry)
         resume.finish(root, entry)
-    return True
 
 
 def planned(place: Place, volume: VolumeRecord, snapshot: SnapshotRecord, backing: str | None, allocated: int) -> Plan:
@@ -138,9 +138,9 @@ def planned(place: Place, volume: VolumeRecord, snapshot: SnapshotRecord, backin
     image, second = layout.image(snapshot.uuid), layout.trash_image(place.operation)
     record = msgspec.structs.replace(snapshot, size=allocated, last_op_date=place.now)
     changed = draft.following(place, volume)
-    records = [(layout.record(snapshot.uuid), record), (layout.record(volume.uuid), changed)]
+    written = [(layout.record(snapshot.uuid), record), (layout.record(volume.uuid), changed)]
     rename = Rename(source=layout.new(image, place.operation), target=image)
-    return draft.plan(place, volume, rename, backing, records, (second,), drop=(second,))
+    return draft.plan(place, volume, rename, backing, written, (second,), drop=(second,))
 
 
 def _copy(old: chain.Layer, layers: Sequence[Path], new: Path, progress: Progress | None) -> chain.Layer:
@@ -160,4 +160,4 @@ def _copy(old: chain.Layer, layers: Sequence[Path], new: Path, progress: Progres
 
 def _held(found: Sequence[Extent]) -> spans.Spans:
     """Return the ranges that an image with these extents holds itself."""
-    return spans.union((extent.start, extent.end) for extent in found)
+    return spans.union(extents.covered(found))

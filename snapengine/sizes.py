@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from snapengine import chain, clones, hold, layout, maps, records, spans, store, tree
+from snapengine import chain, clones, extents, hold, layout, maps, records, spans, store, tree
 from snapengine.extents import Extent
 from snapengine.inventory import Struct
 from snapengine.records import Contents
@@ -64,8 +64,8 @@ def freed(layer: chain.Layer, children: Sequence[chain.Layer], *, shared: bool) 
     That is all of its file but for what its children show of it and must keep: of each child the data of layer that
     the child's own extents do not hide and that lies before the child's end. Where files can share extents (shared),
     what several children keep counts once, else for each of them. Zeros take no room. Of compressed clusters a child
-    keeps the same share of bytes as of clusters. A file's tables count as freed. No data is
-    read: what turns out to be zeros, or the same below, is freed too, and a child with larger clusters keeps more.
+    keeps the same share of bytes as of clusters. A file's tables count as freed. No data is read: what turns out to be
+    zeros, or the same below, is freed too, and a child with larger clusters keeps more.
     """
     taken = [taken_in(child, (layer,))[0] for child in children]
     return max(layer.allocated - kept(layer, taken, shared=shared), 0)
@@ -86,17 +86,17 @@ def kept(layer: chain.Layer, taken: Sequence[Spans], *, shared: bool) -> int:
 
 def taken_in(child: chain.Layer, run: Sequence[chain.Layer]) -> list[Spans]:
     """Return, for each layer of run, top first, which of its data child shows, and must take in when they all go."""
-    hidden = spans.union((extent.start, extent.end) for extent in maps.of(child))
+    hidden = spans.union(extents.covered(maps.of(child)))
     end = child.header.size
     found = []
     for layer in run:
         own = maps.of(layer)
-        held = [(extent.start, extent.end) for extent in own if extent.kind != "zero" and extent.start < end]
+        held = extents.covered(own, data_only=True)
         found.append(spans.intersection(spans.minus(held, hidden), [(0, end)]))
-        hidden = spans.union(hidden, ((extent.start, extent.end) for extent in own))
+        hidden = spans.union(hidden, extents.covered(own))
         end = min(end, layer.header.size)  # what lies under a shorter layer shows no further
     return found
 
 
 def _of_kind(own: Sequence[Extent], kind: str) -> Spans:
-    return spans.union((extent.start, extent.end) for extent in own if extent.kind == kind)
+    return spans.union(extents.covered(extent for extent in own if extent.kind == kind))

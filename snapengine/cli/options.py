@@ -1,11 +1,14 @@
 """Arguments and options that several commands take."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from snapengine.cli import complete
+
+if TYPE_CHECKING:
+    from snapengine.inventory import VolumeType
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -63,6 +66,11 @@ _dry_run = click.option(
     "--dry-run", is_flag=True, help="Show what would be done and how many bytes would move; change nothing."
 )
 _yes = click.option("-y", "--yes", is_flag=True, help="Go ahead without a question.")
+
+
+def type_of(kind: str) -> "VolumeType":
+    """Return the type of volume that --type says."""
+    return "Root" if kind == "root" else "Data"
 
 
 def require(name: str | None, description: str | None) -> None:

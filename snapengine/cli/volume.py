@@ -11,15 +11,10 @@ from snapengine.cli import copying, fate, options, progress, session, settings, 
 
 if TYPE_CHECKING:
     from snapengine.driver import Format
-    from snapengine.inventory import VolumeType
 
 _COLUMNS = ("name", "uuid", "type", "size", "actual_size", "vm_instance_uuid", "create_date")
 _CHAIN = ("uuid", "virtual_size", "allocated", "path")
 _FORMATS = ["qcow2", "raw", "vmdk", "vdi", "vhdx", "vpc"]
-
-
-def _type(kind: str) -> "VolumeType":
-    return "Root" if kind == "root" else "Data"
 
 
 @click.group(cls=settings.Noun)
@@ -48,7 +43,7 @@ def create(
     """
     engine = session.engine()
     made = engine.create_volume(
-        name, size, _type(kind), account=account, uuid=uuid, description=description, tags=tags
+        name, size, options.type_of(kind), account=account, uuid=uuid, description=description, tags=tags
     )  # fmt: skip
     show.one(made)
 
@@ -93,13 +88,13 @@ def import_(
         if chain:
             show.one(
                 engine.import_chain(
-                    file, name, _type(kind), account=account, uuid=uuid, description=description, tags=tags,
+                    file, name, options.type_of(kind), account=account, uuid=uuid, description=description, tags=tags,
                     move=move, progress=report,
                 )
             )  # fmt: skip
             return
         made = engine.import_volume(
-            file, name, _type(kind), account=account, uuid=uuid, description=description, tags=tags,
+            file, name, options.type_of(kind), account=account, uuid=uuid, description=description, tags=tags,
             format=cast("Format | None", fmt), move=move, progress=report,
         )  # fmt: skip
     show.one(made)
