@@ -106,7 +106,9 @@ def choose(
         if not fitting:
             raise errors.Conflict(what="what stands on the snapshot is smaller, so it can't be committed; use 'pull'")
         return found["commit"]
-    allowed: list[Way] = ["rebase", "pull", *(["clone"] if reflinks and fitting else [])]  # type: ignore[list-item]
+    allowed: list[Way] = ["rebase", "pull"]
+    if reflinks and fitting:
+        allowed.append("clone")
     best = min((found[way] for way in allowed if way in found), key=lambda cost: cost.seconds)
     down = found["commit"]
     is_better = direction == "auto" and sole and fitting and down.seconds * _FINAL < best.seconds

@@ -20,8 +20,7 @@ def import_volume(
     fmt None detects the format by its magic; a file without a known magic is raw, and one with a magic is raw only
     when fmt says so. A qcow2 image with a backing chain is flattened. The tool gets the very files that were
     inspected, by their descriptors, or copies where a stranger could still write to a header, and no name out of a
-    header. The source is left as it is; with move its top image
-    is removed after the volume is there and durable.
+    header. The source is left as it is; with move its top image is removed after the volume is there and durable.
 
     Crash table as for volume.create; with move, a crash between the commit and the removal leaves the source too.
     Raises Refused for a bad image, InUse while a VM has it open, Invalid, NotFound, NoSpace; then nothing is there.

@@ -4,7 +4,7 @@ Join layers that are next to each other, in one of three ways; the image that ta
     clone   a copy of the lowest layer, on the same extents, gets the clusters of those above it and takes over by one
             rename: no frozen image is touched
     pull    the child gets what it would miss, then its header names what it then stands on
-    down    the child is committed into the lowest layer, which then takes its name: destroys that from the first write
+    commit  the child is committed into the lowest layer, which then takes its name: destroys that from the first write
 """
 
 import os

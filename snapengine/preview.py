@@ -105,8 +105,8 @@ def ungroup(opened: Store, uuid: str) -> Preview:
     """Return what an ungroup would do: nothing to any image."""
     refs = group.show(opened, uuid).volume_snapshot_refs
     paths = [ref.volume_snapshot_install_path for ref in refs]
-    steps = tuple(Step(verb="ungroup", image=path, bytes=0) for path in paths if path is not None)
-    return Preview(plan=steps, bytes=0, frees=0)
+    found = tuple(Step(verb="ungroup", image=path, bytes=0) for path in paths if path is not None)
+    return Preview(plan=found, bytes=0, frees=0)
 
 
 def flatten(opened: Store, uuid: str, wait: float) -> Preview:
@@ -126,8 +126,8 @@ def flatten(opened: Store, uuid: str, wait: float) -> Preview:
 
 def purge(opened: Store, items: tuple[TrashItem, ...]) -> Preview:
     """Return what a purge of these trash items would do; raises what that would raise but Locked."""
-    steps = tuple(Step(verb="purge", image=str(_purged(opened, item)), bytes=0) for item in items)
-    return Preview(plan=steps, bytes=0, frees=sum(item.size for item in items))
+    found = tuple(Step(verb="purge", image=str(_purged(opened, item)), bytes=0) for item in items)
+    return Preview(plan=found, bytes=0, frees=sum(item.size for item in items))
 
 
 def _purged(opened: Store, item: TrashItem) -> Path:

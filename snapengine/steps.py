@@ -37,7 +37,7 @@ from snapengine.records import Contents
 from snapengine.removal import Family, Step
 from snapengine.store import Store
 
-_SLACK = 2**20  # bytes beside what the images take: records
+_SLACK = units.MIB  # bytes beside what the images take: records
 _LOST = (
     "restore it from a backup; if it is lost, take the volume back to a snapshot that does not stand on it with "
     "'snapengine snapshot revert', then delete it with all that does, '--with-descendants'"
