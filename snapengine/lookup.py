@@ -58,7 +58,7 @@ def deleted_volume(opened: Store, text: str) -> str:
         there = _matching(_volumes(opened), text)
         if not there:
             raise
-        raise errors.Conflict(what=f"{_each(there)} not deleted; 'snapengine volume delete' does that") from None
+        raise errors.Conflict(what=f"{_each(there)} not deleted, so there is nothing to recover or expunge") from None
 
 
 def _each(found: Sequence[Named]) -> str:

@@ -30,7 +30,7 @@ def undoable(opened: Store, contents: Contents) -> str:
     latest = tree.latest(contents.volume)
     if latest is None:
         which = f"volume {contents.volume.uuid} ({contents.volume.name})"
-        raise errors.Conflict(what=f"{which} stands on no snapshot; there is nothing to undo")
+        raise errors.Conflict(what=f"{which} stands on no snapshot of its own; there is nothing to undo")
     told = f"snapshot {latest} ({contents.snapshots[latest].name})"
     on_it = [s.name for s in contents.snapshots.values() if s.parent_uuid == latest]
     kept = [item.uuid for item in contents.trash.values() if item.snapshot_uuid == latest]
