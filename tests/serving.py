@@ -111,9 +111,9 @@ class Client:
 
     def call(self, method: str, path: str, body: object = None, **headers: str) -> httpx.Response:
         """Send a call and return the reply; names of headers are given with _ for -."""
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
         content = None if body is None else json.dumps(body).encode()
-        reply = self.http.request(method, path, content=content, headers=sent)
+        reply = self.http.request(method, path, content=content, headers=raw)
         assert reply.headers["x-request-id"]
         return reply
 

@@ -48,13 +48,12 @@ def serve(
     chosen = options.of(_file(config), _environment(), {**said, "insecure": insecure or None})
     _make_storage()
     engine = session.engine()
+    serving = server.Server(engine, chosen, _ready)
     listening = sockets.opened(chosen, _passed())
     _first_password(engine)
     _log(chosen)
-    server.Server(engine, chosen, _ready).run(listening)
-    for each in listening:
-        with contextlib.suppress(OSError):
-            sockets.remove(each) if not _passed() else each.close()
+    serving.run(listening)
+    sockets.remove(chosen, _passed())
 
 
 def _file(path: str | None) -> dict[str, object]:

@@ -9,6 +9,7 @@ from snapengine import errors
 from snapengine.rest import access, faults, message, replies, routes, target
 from snapengine.rest.authority import Refused
 from snapengine.rest.desk import Desk
+from snapengine.rest.metrics import Metrics
 from snapengine.rest.pages import Pages
 from snapengine.rest.replies import Coded
 from snapengine.rest.said import Said
@@ -20,9 +21,10 @@ log = logging.getLogger(__name__)
 class App:
     """What uvicorn calls for each request."""
 
-    def __init__(self, desk: Desk, pages: Pages) -> None:
+    def __init__(self, desk: Desk, pages: Pages, metrics: Metrics) -> None:
         self._desk = desk
         self._pages = pages
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; its id stands in the reply's header X-Request-Id, in the log and in the journal."""
@@ -35,6 +37,7 @@ class App:
             return
         reply.headers["X-Request-Id"] = said.id
         access.note(said, reply)
+        self._metrics.note(said, reply)
         await reply(scope, receive, send)
 
     async def _reply(self, said: Said) -> Coded:
@@ -59,7 +62,7 @@ class App:
     async def _answered(self, said: Said) -> Coded:
         segments = message.segments(said.request)
         if segments is None:
-            return await self._pages.reply(said) or _unmapped(said)
+            return self._pages.reply(said) or _unmapped(said)
         match = routes.match(said.request.method, segments)
         if match is None:
             return _unmapped(said)

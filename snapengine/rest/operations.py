@@ -1,7 +1,10 @@
 """Operations: calls that change something, each checked, put in line, and carried out by a worker."""
 
 import logging
+import time
 from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry, Histogram
 
 from snapengine import errors
 from snapengine.rest import faults, worker
@@ -16,6 +19,8 @@ from snapengine.rest.workers import Died, Workers
 
 log = logging.getLogger(__name__)
 
+_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800)
+
 
 class Asked(NamedTuple):
     """A call as a client made it; request is its id in the access log, schema whether it wants a schema map."""
@@ -28,6 +33,13 @@ class Asked(NamedTuple):
     schema: bool = False
 
 
+class Measured(NamedTuple):
+    """What is measured of operations."""
+
+    seconds: Histogram
+    waited: Histogram
+
+
 class Operations:
     """What the server is at. Once stopping is set nothing new is begun."""
 
@@ -35,21 +47,43 @@ class Operations:
         self._index = index
         self._workers = workers
         self._lines = lines
+        self._measured: Measured | None = None
         self.stopping = False
         self.running = 0
+
+    def watch(self, registry: CollectorRegistry) -> None:
+        """Measure the operations for a registry of metrics from now on."""
+        self._measured = Measured(
+            Histogram(
+                "snapengine_operation_seconds", "How long operations took, by their name and how they ended.",
+                ("api", "result"), buckets=_BUCKETS, registry=registry,
+            ),
+            Histogram(
+                "snapengine_wait_seconds", "How long operations waited for others and for a worker.",
+                buckets=_BUCKETS, registry=registry,
+            ),
+        )  # fmt: skip
 
     async def run(self, asked: Asked, job: str | None = None) -> Outcome:
         """Carry out a call, as a job or not, and return how it ended; never raises but for a bug of the server."""
         try:
-            volumes = self._volumes(asked)
+            volumes, since = self._volumes(asked), time.monotonic()
             async with self._lines.turn(volumes):
                 self._require_going_on()
-                return await self._carried_out(asked, job)
+                begun = time.monotonic()
+                outcome = await self._carried_out(asked, job)
+                self._measure(asked, outcome, begun - since, time.monotonic() - begun)
+                return outcome
         except Exception as e:
             outcome = worker.failed(e)
             if outcome.trace:
                 log.error("request %s: %s", asked.request, outcome.trace)
             return outcome
+
+    def _measure(self, asked: Asked, outcome: Outcome, waited: float, seconds: float) -> None:
+        if self._measured is not None:
+            self._measured.waited.observe(waited)
+            self._measured.seconds.labels(asked.call.name, outcome.code or "done").observe(seconds)
 
     def _volumes(self, asked: Asked) -> list[str]:
         """Return the volumes that a call works on; Missing for an unknown object, Forbidden for another account's."""

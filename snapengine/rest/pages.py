@@ -1,8 +1,9 @@
-"""What the server shows beside the API: whether it is well."""
+"""What the server shows beside the API: whether it is well, its metrics, and what the API looks like to programs."""
 
 from snapengine import errors, store
 from snapengine.engine import Engine
-from snapengine.rest import message, replies
+from snapengine.rest import message, openapi, replies
+from snapengine.rest.metrics import CONTENT_TYPE, Metrics
 from snapengine.rest.operations import Operations
 from snapengine.rest.replies import Coded
 from snapengine.rest.said import Said
@@ -11,17 +12,30 @@ from snapengine.rest.said import Said
 class Pages:
     """The pages outside the API; none needs an authorization, and none tells of an object."""
 
-    def __init__(self, engine: Engine, operations: Operations) -> None:
+    def __init__(self, engine: Engine, operations: Operations, metrics: Metrics) -> None:
         self._engine = engine
         self._operations = operations
+        self._metrics = metrics
+        self._pages = {"/healthz": self._health, "/metrics": self._numbers, "/openapi.json": self._openapi}
 
-    async def reply(self, said: Said) -> Coded | None:
+    def reply(self, said: Said) -> Coded | None:
         """Return the page at a request's path; None where there is none."""
-        if message.raw_path(said.request) != "/healthz" or said.request.method != "GET":
+        path = message.raw_path(said.request)
+        page = self._pages.get(path)
+        if page is None:
             return None
-        said.name = "healthz"
+        said.name = path[1:]
+        return page() if said.request.method == "GET" else replies.plain(405, "give a GET", {"Allow": "GET"})
+
+    def _health(self) -> Coded:
         try:
             store.open_store(self._engine.root)
         except (errors.Error, OSError):
             return replies.plain(503, "the primary storage can't be read")
         return replies.plain(503, "stopping") if self._operations.stopping else replies.plain(200, "ok")
+
+    def _numbers(self) -> Coded:
+        return Coded(self._metrics.page(), 200, media_type=CONTENT_TYPE)
+
+    def _openapi(self) -> Coded:
+        return replies.json(openapi.document())

@@ -19,6 +19,7 @@ from snapengine.rest.connection import Connection
 from snapengine.rest.desk import Desk
 from snapengine.rest.index import Index
 from snapengine.rest.lines import Lines
+from snapengine.rest.metrics import Metrics
 from snapengine.rest.operations import Operations
 from snapengine.rest.options import Options
 from snapengine.rest.pages import Pages
@@ -40,7 +41,7 @@ class Server:
     """
     A server on an open engine.
 
-    ready is called with the addresses once it listens.
+    ready is called with the addresses once it listens. Raises Invalid for a certificate or key that can't be used.
     """
 
     def __init__(self, engine: Engine, options: Options, ready: Callable[[Sequence[str]], None]) -> None:
@@ -48,17 +49,19 @@ class Server:
         self._options = options
         self._ready = ready
         self._workers = Workers(engine.root, options.workers, engine.wait)
+        self._config = self._configured()
 
     def run(self, listening: Sequence[socket.socket]) -> None:
         """Serve until SIGTERM or SIGINT; then finish what runs within the grace time, or undo it, and return."""
         _raise_file_limit()
-        config = self._config()
-        asyncio.run(self._served(config, listening))
+        asyncio.run(self._served(self._config, listening))
 
     async def _served(self, config: uvicorn.Config, listening: Sequence[socket.socket]) -> None:
-        operations = Operations(index := Index(self._engine.root), self._workers, Lines(self._options.waiting))
+        index, lines = Index(self._engine.root), Lines(self._options.waiting)
+        operations = Operations(index, self._workers, lines)
         desk = Desk(self._engine, index, operations, self._options)
-        config.app = App(desk, Pages(self._engine, operations))
+        metrics = Metrics(self._engine, index, operations, lines, desk.registry)
+        config.app = App(desk, Pages(self._engine, operations, metrics), metrics)
         config.load()
         server = _Quiet(config)
         self._workers.start()
@@ -68,7 +71,7 @@ class Server:
         watching.cancel()
         await self._end(operations, desk)
 
-    def _config(self) -> uvicorn.Config:
+    def _configured(self) -> uvicorn.Config:
         options = self._options
 
         class Bounded(Connection):

@@ -29,8 +29,9 @@ def opened(options: Options, passed: int = 0) -> list[socket.socket]:
         found = [_at_address(options.host, options.port)]
     for each in found:
         if not is_safe(each, options):
+            called = name(each)
             each.close()
-            what = f"{name(each)} can be reached from other machines, and passwords would go there in the clear"
+            what = f"{called} can be reached from other machines, and passwords would go there in the clear"
             raise errors.Invalid(what=f"{what}; give --tls-cert and --tls-key, or --insecure if that is meant")
         each.setblocking(False)
     return found
@@ -103,9 +104,7 @@ def _refused(where: str, e: OSError) -> errors.Error:
     return errors.Invalid(what=f"can't listen at {where}: {e.strerror or e}; give another address")
 
 
-def remove(listening: socket.socket) -> None:
-    """Close a socket, and remove its path where it has one."""
-    path = listening.getsockname() if listening.family == socket.AF_UNIX else None
-    listening.close()
-    if path:
-        durable.unlink(Path(path))
+def remove(options: Options, passed: int) -> None:
+    """Remove the path of the server's own socket, which is closed by then."""
+    if options.socket is not None and not passed:
+        durable.unlink(Path(options.socket))

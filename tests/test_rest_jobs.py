@@ -1,0 +1,262 @@
+"""Calls that go on as jobs: polled without a session, kept over a restart, decided by what is there."""
+
+import json
+import os
+import re
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from snapengine import lock
+from snapengine.engine import Engine
+from tests.serving import MIB, Client, Server, children, is_alive
+
+JOB = "0123456789abcdef0123456789abcdef"
+
+
+def create(client: Client, volume: str, name: str = "n", **headers: str) -> httpx.Response:
+    return client.call("POST", f"/volumes/{volume}/volume-snapshots", {"params": {"name": name}}, **headers)
+
+
+def count(client: Client, volume: str) -> int:
+    return int(client.done("GET", f"/volume-snapshots?q=volumeUuid={volume}&count=true")["total"])
+
+
+def test_a_call_with_a_job_uuid_is_answered_at_once_and_polled(server: Server, client: Client) -> None:
+    volume = client.volume()
+
+    reply = create(client, volume, "async", X_Job_UUID=JOB, Host="storage.example:8080")
+
+    assert reply.status_code == 202
+    assert reply.json() == {"location": f"http://storage.example:8080/zstack/v1/api-jobs/{JOB}"}
+    done = client.job(f"{server.address}/zstack/v1/api-jobs/{JOB}")
+    assert (done.status_code, done.json()["inventory"]["name"]) == (200, "async")
+    again = client.text("POST", f"/volumes/{volume}/volume-snapshots", {"params": {"name": "x"}}, X_Job_UUID=JOB)
+    assert again == (400, f"Duplicate job uuid[{JOB}]")
+    assert count(client, volume) == 1
+    path = server.root / "server" / "jobs" / f"{JOB}.json"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_client_may_prefer_an_answer_at_once(client: Client) -> None:
+    reply = create(client, client.volume(), Prefer="respond-async, wait=10")
+
+    location = reply.json()["location"]
+    assert reply.status_code == 202 and re.fullmatch(r"http://.*/zstack/v1/api-jobs/[0-9a-f]{32}", location)
+    assert client.job(location).status_code == 200
+
+
+@pytest.mark.parametrize("uuid", ["", "x", JOB[:-1], f"{JOB}0", "../../../../../../../etc/passwd01", "é" * 16])
+def test_a_job_uuid_of_another_form_is_refused(client: Client, uuid: str) -> None:
+    assert create(client, JOB, X_Job_UUID=uuid).status_code == 400
+
+
+def test_an_error_of_a_job_is_told_in_the_job(server: Server, client: Client) -> None:
+    for number, (headers, code) in enumerate(
+        [({}, "SYS.1003"), ({"Authorization": "OAuth null"}, "ID.1001")]
+    ):  # fmt: skip
+        uuid = f"{number:x}" * 32
+        reply = create(client, JOB, X_Job_UUID=uuid, **headers)
+        assert reply.status_code == 202
+        failed = client.job(reply.json()["location"])
+        assert (failed.status_code, failed.json()["error"]["code"]) == (503, code)
+        assert create(client, JOB, X_Job_UUID=uuid, **headers).status_code == 400
+
+
+def test_a_job_uuid_means_nothing_where_nothing_is_changed(server: Server, client: Client) -> None:
+    assert client.call("GET", "/zones", X_Job_UUID=JOB).status_code == 200
+    assert client.call("GET", "/zones", X_Job_UUID="x").status_code == 200
+    for unknown in ("f" * 32, "x", "%2e%2e%2fsessions", "a" * 500):
+        assert client.text("GET", f"/api-jobs/{unknown}") == (404, "the job is unknown, or was forgotten")
+
+
+Start = Callable[..., Server]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Return what starts a server on a root that all of the test share; whatever runs at its end is killed."""
+    started: list[Server] = []
+
+    def begin(**more: str) -> Server:
+        started.append(Server(tmp_path / "storage", **more))
+        return started[-1]
+
+    yield begin
+    for each in started:
+        each.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+def own(start: Start) -> Server:
+    """Return a server of the test's own, with a window of a moment."""
+    return start(SNAPENGINE_SERVE_WINDOW="0.3", SNAPENGINE_SERVE_GRACE="1")
+
+
+def at_work(server: Server) -> list[int]:
+    """Return the worker processes of a server."""
+    found = [pid for pid in children(server.process.pid) if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return found[1:]
+
+
+def test_a_call_that_takes_longer_than_the_window_becomes_a_job(own: Server) -> None:
+    client = own.client()
+    volume = client.volume()
+
+    with lock.exclusive(own.engine.volume_path(volume).parent.parent, "a test"):
+        began = time.monotonic()
+        reply = create(client, volume, "late")
+        assert reply.status_code == 202 and time.monotonic() - began >= 0.3
+        location = reply.json()["location"]
+        assert httpx.get(location).status_code == 202
+
+    done = client.job(location)
+    assert (done.status_code, done.json()["inventory"]["name"]) == (200, "late")
+
+
+def test_operations_on_a_busy_volume_keep_no_others_waiting(own: Server) -> None:
+    client = own.client()
+    busy, free = client.volume("busy"), client.volume("free")
+
+    with lock.exclusive(own.engine.volume_path(busy).parent.parent, "a test"):
+        waiting = [create(client, busy, f"w{number}", Prefer="respond-async") for number in range(8)]
+        assert create(client, free, "at once").status_code == 200
+        assert client.done("GET", f"/volumes/{busy}")["inventories"][0]["name"] == "busy"
+
+    names = [client.job(reply.json()["location"]).json()["inventory"]["name"] for reply in waiting]
+    assert names == [f"w{number}" for number in range(8)]
+    line = client.done("GET", f"/volume-snapshots?q=volumeUuid={busy}&sort=distance")["inventories"]
+    assert [snapshot["name"] for snapshot in line] == names
+
+
+def test_what_was_done_before_a_restart_is_known_after_it(start: Start) -> None:
+    first = start()
+    client = first.client()
+    volume = client.volume()
+    location = create(client, volume, "before", Prefer="respond-async").json()["location"]
+    done = client.job(location).json()
+    session = client.session
+    assert first.stop() == 0
+
+    second = start()
+
+    assert httpx.get(location.replace(first.address, second.address)).json() == done
+    again = second.client(None)
+    assert again.done("GET", f"/accounts/sessions/{session}/valid") == {"valid": True}
+    again.http.headers["Authorization"] = f"OAuth {session}"
+    assert create(again, volume, X_Job_UUID=location[-32:]).status_code == 400
+    assert second.stop() == 0
+
+
+def test_a_job_that_a_kill_cut_off_ends_with_what_is_there(start: Start) -> None:
+    first = start()
+    root, client = first.root, first.client()
+    volume, other = client.volume(), client.volume()
+    with lock.exclusive(first.engine.volume_path(volume).parent.parent, "a test"):
+        location = create(client, volume, "cut off", Prefer="respond-async").json()["location"]
+        done = client.job(create(client, other, "done", Prefer="respond-async").json()["location"]).json()
+        _until(lambda: len(_working(root)) == 1)
+        workers = at_work(first)
+        first.stop(signal.SIGKILL)
+        for pid in workers:
+            with suppress(ProcessLookupError):  # an idle one ends by itself
+                os.kill(pid, signal.SIGKILL)
+        _until(lambda: not any(map(is_alive, workers)))
+    made = _file_of(root, "done")
+    _pretend_cut_off(made)
+
+    second = start()
+
+    nobody = second.client(None)
+    failed = nobody.job(location.replace(first.address, second.address))
+    assert (failed.status_code, failed.json()["error"]["code"]) == (503, "SYS.1006")
+    assert "cut off" in failed.json()["error"]["details"]
+    assert nobody.job(f"{second.address}/zstack/v1/api-jobs/{made.stem}").json() == done
+    assert json.loads(made.read_text())["status"] == "done"
+    assert second.stop() == 0
+    assert Engine.open(root).verify(deep=True) == ()
+
+
+def test_a_worker_whose_server_was_killed_finishes_its_job(start: Start) -> None:
+    first = start()
+    client = first.client()
+    volume = client.volume()
+    with lock.exclusive(first.engine.volume_path(volume).parent.parent, "a test"):
+        location = create(client, volume, "finished", Prefer="respond-async").json()["location"]
+        _until(lambda: len(_working(first.root)) == 1)
+        workers = at_work(first)
+        first.stop(signal.SIGKILL)
+        second = start()
+        moved = location.replace(first.address, second.address)
+        assert httpx.get(moved).status_code == 202
+
+    done = second.client(None).job(moved)
+
+    assert (done.status_code, done.json()["inventory"]["name"]) == (200, "finished")
+    _until(lambda: not any(map(is_alive, workers)))
+    assert second.stop() == 0
+
+
+def test_a_worker_that_dies_is_replaced_and_its_call_answered(start: Start) -> None:
+    own = start()
+    client = own.client()
+    volume = client.volume()
+
+    for _ in range(3):
+        for pid in at_work(own):
+            os.kill(pid, signal.SIGKILL)
+        reply = create(client, volume)
+        assert reply.status_code in (200, 503), reply.text
+        assert reply.status_code == 200 or reply.json()["error"]["code"] in ("SYS.1000", "SYS.1006")
+
+    _until(lambda: create(client, volume).status_code == 200)
+    assert own.engine.verify(deep=True) == ()
+
+
+def _working(root: Path) -> list[Path]:
+    """Return the files of the jobs that run: what is so by default is not written."""
+    found = (root / "server" / "jobs").glob("*.json")
+    return [path for path in found if "status" not in json.loads(path.read_text())]
+
+
+def _file_of(root: Path, name: str) -> Path:
+    for path in (root / "server" / "jobs").glob("*.json"):
+        if json.loads(path.read_text())["body"]["name"] == name:
+            return path
+    raise AssertionError(name)
+
+
+def _pretend_cut_off(path: Path) -> None:
+    """Let a job's file be what it was before its worker wrote the result: a kill between both leaves that."""
+    job = json.loads(path.read_text())
+    del job["answer"], job["status"]
+    path.write_text(json.dumps(job))
+
+
+def _until(is_so: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_thousands_of_idle_connections_keep_nobody_out(server: Server, client: Client) -> None:
+    idle = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(800)]
+    try:
+        assert client.done("GET", "/zones")["total"] == 0
+        threads = [threading.Thread(target=s.sendall, args=(b"GET /zstack/v1/zones HTT",)) for s in idle[:50]]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert client.snapshot(client.volume("beside", MIB), "s")["name"] == "s"
+    finally:
+        for s in idle:
+            s.close()
