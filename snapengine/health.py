@@ -15,6 +15,19 @@ READ = "run as the store's owner, who may read it; after an error of the disk lo
 RESTORE_ROOM = "harmless; 'qemu-img check -r leaks' gives the room back while no VM runs"
 
 
+_KINDS = {
+    "magic": "image-foreign",
+    "header-short": "image-truncated",
+    "l1-outside": "image-truncated",
+    "refcount-table-outside": "image-truncated",
+    "backing-path": "backing-outside",
+    "backing-protocol": "backing-outside",
+    "backing-format-missing": "backing-format",
+    "backing-format-twice": "backing-format",
+    "backing-format": "backing-format",
+}
+
+
 class Problem(Struct, frozen=True, kw_only=True):
     """One thing that is wrong; object is a uuid, repair says what to do."""
 
@@ -58,7 +71,7 @@ def of_image(
     try:
         layer = chain.layer(path)
     except errors.Refused as e:
-        yield problem("image-refused", uuid, path, str(e), repair)
+        yield problem(_KINDS.get(e.check, "image-refused"), uuid, path, str(e), repair)
         return
     if layer.backing != backing:
         message = f"the image stands on {layer.backing}, the record says {backing}"

@@ -64,6 +64,43 @@ def remake(opened: Store, directory: Path, wait: float, dry_run: bool) -> Remade
     return Remade(family, made, tuple(_bad(found)))
 
 
+def correct(opened: Store, directory: Path, wait: float, dry_run: bool) -> tuple[Made, ...]:
+    """
+    Put the records of the volume in directory right as the headers say, unless dry_run; crash table above.
+
+    Nothing where an operation is unfinished there, or a record that is needed is missing or damaged: that loses what it
+    said, and is for a rebuild. Errors as for remake.
+    """
+    take = lock.shared if dry_run else lock.exclusive
+    with take(directory.parent, "repair", wait):
+        found = _recorded(remains.look(directory, _place(opened, directory)))
+        if found is None or directory in _unfinished(opened.root):
+            return ()
+        right = reckoning.right(found.family, found.images)
+        family = _numbered(found, right._replace(snapshots=roster.regrouped(opened.root, right.snapshots)))
+        made = tuple(_told(found, family))
+        if not dry_run:
+            _write(directory, found, family)
+    return made
+
+
+def _recorded(found: Remains) -> Remains | None:
+    """Return what is left of a volume without strays, None where a record that others need is not there."""
+    volume, frozen, kept = found.family
+    snapshots = {uuid: record for uuid, record in frozen.items() if uuid in found.stored}
+    trash = {uuid: record for uuid, record in kept.items() if uuid in found.stored}
+    images = {uuid: image for uuid, image in found.images.items() if uuid in found.stored}
+    headed = {layout.uuid_of(image.backing) for image in images.values() if image.backing}
+    needed = (headed | {r.parent_uuid for r in snapshots.values()} | {r.snapshot_uuid for r in trash.values()}) - {None}
+    if volume.uuid not in found.stored or needed - set(snapshots):
+        return None
+    return found._replace(family=Family(volume, snapshots, trash), images=images)
+
+
+def _unfinished(root: Path) -> list[Path]:
+    return [each for entry in journal.readable(root) for each in settle.directories(root, entry)]
+
+
 def _place(opened: Store, directory: Path) -> blank.Place:
     volume = layout.volume_of(directory)
     kinds = {part: kind for kind, part in layout.TYPES.items()}
@@ -90,8 +127,7 @@ def _changed(found: Remains, right: Family) -> Iterator[tree.Standing]:
 
 def _tidy(root: Path, directory: Path, found: Remains) -> None:
     """Remove what was left half-made and no entry tells of: all that it was for is there, or was undone."""
-    known = [each for entry in journal.readable(root) for each in settle.directories(root, entry)]
-    if found.family.volume.uuid in found.images and directory not in known:
+    if found.family.volume.uuid in found.images and directory not in _unfinished(root):
         durable.remove_left_over(directory)
 
 

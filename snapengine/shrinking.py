@@ -69,13 +69,13 @@ def shrink(opened: Store, snapshot: str, wait: float, progress: Progress | None 
         if record.status != "Ready":
             raise errors.Conflict(what=f"snapshot {snapshot} is {record.status}; only a Ready one can be shrunk")
         stack.enter_context(hold.image(work))
-        old = _opened(stack, work, record)
+        old = frozen(stack, work, record)
         _replace(work, record, old, progress)
         size = units.allocated(work.image(snapshot).stat())
     return Shrunk(old_size=old.layer.allocated, size=size, delta_size=old.layer.allocated - size)
 
 
-def _opened(stack: ExitStack, work: Held, record: SnapshotRecord) -> Image:
+def frozen(stack: ExitStack, work: Held, record: SnapshotRecord) -> Image:
     """Return the snapshot's inspected image, open until the stack ends; until then no QEMU can write to it."""
     path = work.image(record.uuid)
     fd = chain.open_layer(path)
@@ -98,10 +98,10 @@ def _replace(work: Held, record: SnapshotRecord, old: Image, progress: Progress 
         made = _copy(old.layer, layers, new, progress)
         return plan(made.allocated) if made.allocated < old.layer.allocated else None
 
-    _over_frozen(work, plan(0).entry, old, making)
+    over_frozen(work, plan(0).entry, old, making)
 
 
-def _over_frozen(work: Held, entry: Entry, old: Image, making: Callable[[Path], Plan | None]) -> None:
+def over_frozen(work: Held, entry: Entry, old: Image, making: Callable[[Path], Plan | None]) -> None:
     """
     Run a plan whose commit replaces the frozen image old by one of the same content; as operation.over_active does.
 

@@ -217,12 +217,16 @@ ROWS = [
         "the image is missing"),
     Row("image-missing", "snapshot", lambda s: s.image(s.first).unlink(), first, lambda s: s.image(s.first), "missing"),
     Row("image-missing", "trash", lambda s: s.image(s.item).unlink(), item, lambda s: s.image(s.item), "missing"),
-    Row("image-refused", "no image", lambda s: s.image(s.second).write_text("x"), second, lambda s: s.image(s.second),
+    Row("image-foreign", "no image", lambda s: s.image(s.second).write_text("x"), second, lambda s: s.image(s.second),
         "it is not a qcow2 image"),
-    Row("image-refused", "cut off", lambda s: os.truncate(s.image(s.second), 70_000), second,
+    Row("image-truncated", "cut off", lambda s: os.truncate(s.image(s.second), 70_000), second,
         lambda s: s.image(s.second), "lies outside the file; was it cut off"),
-    Row("image-refused", "hostile", lambda s: rebase(s.image(s.first), "/etc/passwd"), first,
+    Row("backing-outside", "hostile", lambda s: rebase(s.image(s.first), "/etc/passwd"), first,
         lambda s: s.image(s.first), "its backing file name '/etc/passwd' leads to another directory"),
+    Row("backing-outside", "a protocol", lambda s: rebase(s.image(s.first), "nbd:unix:/x"), first,
+        lambda s: s.image(s.first), "names a protocol"),
+    Row("backing-format", "raw", lambda s: qemu_img("rebase", "-u", "-f", "qcow2", "-F", "raw", "-b",
+        f"{s.first}.qcow2", s.image(s.second)), second, lambda s: s.image(s.second), "is 'raw', not qcow2"),
     Row("image-refused", "a link", lambda s: linked(s.image(s.second)), second, lambda s: s.image(s.second),
         "it is a symbolic link"),
     Row("wrong-backing", "of a snapshot", lambda s: rebase(s.image(s.second), f"{s.item}.trash.qcow2"), second,
@@ -357,7 +361,7 @@ def test_several_problems_are_all_found(store: Prepared) -> None:
     store.edit(store.first, distance=3)
     os.truncate(store.engine.volume_path(store.other), 100)
     kinds = sorted(p.kind for p in store.engine.verify())
-    assert kinds == ["image-missing", "image-refused", "stray-file", "wrong-distance"]
+    assert kinds == ["image-missing", "image-truncated", "stray-file", "wrong-distance"]
 
 
 def test_only_the_volumes_asked_for_are_looked_at(store: Prepared) -> None:
@@ -376,7 +380,7 @@ def test_an_unknown_volume_is_not_found(store: Prepared) -> None:
 def test_a_damaged_volume_hides_no_other(store: Prepared) -> None:
     store.record(store.volume).write_text("{")
     os.truncate(store.engine.volume_path(store.other), 100)
-    assert sorted(p.kind for p in store.engine.verify()) == ["image-refused", "record-damaged"]
+    assert sorted(p.kind for p in store.engine.verify()) == ["image-truncated", "record-damaged"]
 
 
 def test_leaks_and_corruption_are_looked_for_only_when_asked(store: Prepared) -> None:

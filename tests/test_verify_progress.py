@@ -33,4 +33,4 @@ def test_what_is_missing_or_can_not_be_read_is_in_nobody_s_way(store: Prepared) 
     store.image(store.first).write_text("no image")
 
     kinds = {problem.kind for problem in store.engine.verify(deep=True, progress=lambda fraction: None)}
-    assert kinds == {"image-missing", "image-refused"} and 0 < told(store)[-1] <= 1
+    assert kinds == {"image-missing", "image-foreign"} and 0 < told(store)[-1] <= 1

@@ -27,6 +27,7 @@ _MODULES = {
     "snapshot": "snapshot",
     "group": "group",
     "verify": "storage",
+    "repair": "mending",
     "rebuild": "mending",
     "trash": "trash",
     "tag": "tag",

@@ -1,4 +1,4 @@
-"""What puts a damaged primary storage right: rebuild."""
+"""What puts a damaged primary storage right: repair and rebuild."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,35 @@ import click
 
 import snapengine
 from snapengine import errors
-from snapengine.cli import settings, show, text, wire
+from snapengine.cli import complete, session, settings, show, text, wire
 from snapengine.health import Problem
 from snapengine.inventory import Struct
 from snapengine.remaking import Made
+
+
+@click.command(cls=settings.Verb)
+@click.argument(
+    "volumes",
+    nargs=-1,
+    metavar="[VOLUME]...",
+    help="The volumes to repair. Default: the whole store.",
+    shell_complete=complete.volumes,
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+def repair(volumes: tuple[str, ...], dry_run: bool) -> None:
+    """
+    Put right what loses nothing.
+
+    Looks as 'verify --deep' does; then records follow the images' headers, headers that name their backing file by an
+    absolute path or without its format are mended in a copy, leaked clusters are given back. All else is left, with the
+    reason. Nothing is ever removed.
+
+    Exit code 0: all is well now; 6: something was left.
+    """
+    engine = session.engine(recover=not dry_run)
+    done = engine.repair(tuple(engine.find_volume(volume) for volume in volumes), dry_run=dry_run)
+    left = [f"{problem(each)}; it is left: {text.plain(each.why)}" for each in done.left]
+    _show(done, [_made(each) for each in done.repaired], left, "no problems")
 
 
 @click.command(cls=settings.Verb)
@@ -26,15 +51,15 @@ def rebuild(dry_run: bool) -> None:
     """
     said = settings.current()
     done = snapengine.Engine.rebuild(said.root, dry_run=dry_run, wait=said.wait)
-    _show(done, [_made(each) for each in done.rebuilt], done.left, "nothing to rebuild")
+    _show(done, [_made(each) for each in done.rebuilt], [problem(each) for each in done.left], "nothing to rebuild")
 
 
-def _show(done: Struct, lines: Sequence[str], left: Sequence[Problem], nothing: str) -> None:
+def _show(done: Struct, lines: Sequence[str], left: Sequence[str], nothing: str) -> None:
     """Print what was done and what was left; exit as verify does where something was."""
     if show.in_json():
         show.raw(wire.document(done))
     else:
-        told = [*lines, *(f"left: {problem(each)}" for each in left)]
+        told = [*lines, *(f"left: {each}" for each in left)]
         show.line("\n".join(told) or nothing)
     if left:
         raise click.exceptions.Exit(errors.Corrupt.exit_code)

@@ -8,7 +8,7 @@ their own on the same root.
 import os
 from pathlib import Path
 
-from snapengine import arguments, errors, founding, lock, lookup, rebuild, recovery, status, store, tag, verify
+from snapengine import arguments, errors, founding, lock, lookup, rebuild, recovery, repair, status, store, tag, verify
 from snapengine.engine.accounts import Accounts
 from snapengine.engine.groups import Groups
 from snapengine.engine.snapshots import Snapshots
@@ -19,6 +19,7 @@ from snapengine.inventory import PrimaryStorage, Setting
 from snapengine.printed import Progress
 from snapengine.rebuild import Rebuilt
 from snapengine.recovery import Recovered
+from snapengine.repair import Repaired
 from snapengine.status import Status
 from snapengine.tag import Tag
 
@@ -124,6 +125,10 @@ class Engine(Volumes, Snapshots, Groups, Trash, Accounts):
     def remove_tag(self, uuid: str, text: str) -> tuple[Tag, ...]:
         """Take a tag from a volume or snapshot; returns those that are left."""
         return tag.remove(self._store, uuid, text, self.wait)
+
+    def repair(self, volumes: tuple[str, ...] = (), *, dry_run: bool = False) -> Repaired:
+        """Put right what can be without losing anything, of these volumes or the whole store; see repair.repair."""
+        return repair.repair(self._store, volumes, self.wait, dry_run)
 
     def verify(
         self, volumes: tuple[str, ...] = (), *, deep: bool = False, progress: Progress | None = None

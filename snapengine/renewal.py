@@ -1,0 +1,133 @@
+"""Put a mended copy in the place of an image: its header named its backing file badly, or clusters of it are leaked."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from snapengine import (
+    chain,
+    checks,
+    draft,
+    driver,
+    durable,
+    errors,
+    hold,
+    imagelock,
+    layout,
+    operation,
+    qcow2,
+    records,
+    reflink,
+    shrinking,
+    sound,
+    tree,
+)
+from snapengine.draft import Plan
+from snapengine.hold import Held, Image
+from snapengine.store import Store
+
+_NAMING = {"backing-path", "backing-format-missing", "backing-format-twice", "backing-format", "backing-name"}
+
+
+def leaks(opened: Store, directory: Path, uuid: str, wait: float, dry_run: bool = False) -> None:
+    """
+    Give back the leaked clusters of a snapshot's image, in a copy that takes its place; of the active image in place.
+
+    With dry_run only what would stand in the way is looked for. Crash table as for shrinking.shrink; in the active
+    image a crash leaves fewer leaks. Errors as there.
+    """
+    with hold.volume(opened, directory, "repair", wait) as work, hold.image(work) as active:
+        if dry_run:
+            return
+        if uuid == work.volume.uuid:
+            sound.check(active.layer.path)
+            return
+        with ExitStack() as stack:
+            old = shrinking.frozen(stack, work, records.read_snapshot(directory, uuid))
+            _over_frozen(work, uuid, old, old.layer.backing, driver.repair_leaks)
+
+
+def backing(opened: Store, directory: Path, uuid: str, wait: float, dry_run: bool = False) -> None:
+    """
+    Let the header of a snapshot's image, or of the active one, name what its record says, by its bare name as qcow2.
+
+    A copy takes the image's place; crash table as for shrinking.shrink, of the active image as for operation. dry_run
+    as for leaks.
+    Refused where the header names anything else, or more is wrong with it.
+    """
+    with hold.volume(opened, directory, "repair", wait) as work, ExitStack() as stack:
+        frozen = records.read_snapshot(directory, uuid) if uuid != work.volume.uuid else None
+        path = work.active if frozen is None else work.image(uuid)
+        name = tree.backing(work.volume, frozen or work.volume)
+        if frozen is None:
+            hold.require_ready(work.volume)
+            fd = stack.enter_context(imagelock.held(path, uuid))
+        else:
+            stack.enter_context(hold.image(work))
+            fd = chain.open_layer(path)
+            stack.callback(os.close, fd)
+            stack.enter_context(imagelock.reading(fd, path))
+        old = Image(fd, misnamed(fd, path, name))
+        if dry_run:
+            return
+        if frozen is None:
+            _over_active(work, old, name)
+        else:
+            _over_frozen(work, uuid, old, name, lambda new: driver.unsafe_rebase(new, name))
+
+
+def misnamed(fd: int, path: Path, name: str | None) -> chain.Layer:
+    """
+    Return the open image, of which nothing is wrong but how it names its backing file: that must be name itself.
+
+    An absolute path is that where it leads to name in a directory of this volume, of this store or of where it lay.
+    Raises Refused for any other image.
+    """
+    status, header = os.fstat(fd), qcow2.read_header(fd, path=path)
+    facts = checks.Facts(fd, status, header, chain.expected(header.backing_name))
+    wrong = [row for row in checks.CHECKS if row.name not in _NAMING and row.wrong(facts, header)]
+    said = Path(header.backing_name or "")
+    is_ours = said.is_absolute() and ".." not in said.parts and said.parts[-3:-1] == path.parts[-3:-1]
+    if wrong or name is None or not layout.is_bare(name) or not (str(said) == name or (is_ours and said.name == name)):
+        why = "it is not known for certain what it stood on" if not wrong else wrong[0].why
+        raise errors.Refused(path=path, why=why, check="misnamed")
+    return chain.Layer(path, header, status.st_ino, status.st_mtime_ns, status.st_blocks * 512)
+
+
+def _over_frozen(work: Held, uuid: str, old: Image, name: str | None, mend: Callable[[Path], None]) -> None:
+    record = records.read_snapshot(work.directory, uuid)
+
+    def plan(allocated: int) -> Plan:
+        return shrinking.planned(work.place, work.volume, record, name, allocated)
+
+    def making(new: Path) -> Plan:
+        _copy(work, old, new, mend)
+        return plan(new.stat().st_blocks * 512)
+
+    shrinking.over_frozen(work, plan(0).entry, old, making)
+
+
+def _over_active(work: Held, old: Image, name: str | None) -> None:
+    record = draft.following(work.place, work.volume)
+    made = draft.over_active(work.place, work.volume, name, [(layout.record(record.uuid), record)], (), ())
+
+    @contextmanager
+    def making(new: Path) -> Iterator[Plan]:
+        _copy(work, old, new, lambda path: driver.unsafe_rebase(path, name))
+        yield made
+
+    operation.over_active(work, made.entry, old, making)
+
+
+def _copy(work: Held, old: Image, new: Path, mend: Callable[[Path], None]) -> None:
+    """Make the file new a mended copy of old, sharing its extents where that can be; durable, and found sound."""
+    fd = os.open(new, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        if not (work.store.record.reflinks and reflink.share(old.fd, fd)):
+            durable.require_room(work.directory, old.layer.allocated)
+            durable.pour(old.fd, fd)
+    finally:
+        os.close(fd)
+    mend(new)
+    sound.check(new)
