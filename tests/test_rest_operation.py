@@ -142,7 +142,7 @@ def test_the_first_start_prints_a_password_once(tmp_path: Path) -> None:
 def test_settings_come_from_a_file_the_environment_and_the_line(tmp_path: Path) -> None:
     path = tmp_path / "serve.toml"
     root = tmp_path / "storage"
-    path.write_text('host = "192.0.2.1"\nsession_seconds = 5\naccess_log = false\nweb_hook_hosts = ["a", "b"]\n')
+    path.write_text('host = "192.0.2.1"\nsession_seconds = 5\naccess_log = false\n')
     more = {"SNAPENGINE_SERVE_CONFIG": str(path), "SNAPENGINE_SERVE_SESSION_SECONDS": "1"}
     server = Server(root, "--host", "127.0.0.1", **more)
 

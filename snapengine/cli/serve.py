@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from snapengine.rest.options import Options
 
 _PREFIX = "SNAPENGINE_SERVE_"
-_LISTS = ("web_hook_hosts",)
 
 
 @click.command(cls=settings.Verb)
@@ -73,7 +72,7 @@ def _environment() -> dict[str, object]:
     for key, value in os.environ.items():
         name = key.removeprefix(_PREFIX).lower()
         if key.startswith(_PREFIX) and name != "config":
-            found[name] = tuple(value.split(",")) if name in _LISTS else value
+            found[name] = value
     return found
 
 

@@ -32,8 +32,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     session_seconds: Annotated[int, msgspec.Meta(ge=1, le=10**7)] = 7200
     idle_seconds: Seconds = 30.0
     connections: Count = 10_000
-    web_hooks: bool = False
-    web_hook_hosts: tuple[str, ...] = ()
     access_log: bool = True
 
 

@@ -1,0 +1,86 @@
+"""docs/rest.md: its requests are sent in their order to a real server, and its replies are what comes back."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from snapengine.rest import routes
+from snapengine.rest.options import Options
+from tests.serving import Client, Server
+
+PAGE = Path(__file__).parents[1] / "docs" / "rest.md"
+# What differs from run to run; the page shows one run's.
+CHANGING = (
+    (r"\b[0-9a-f]{32}\b", "UUID"),
+    (r"[A-Z][a-z]{2} \d{1,2}, \d{4} \d{1,2}:\d\d:\d\d [AP]M", "DATE"),
+    (r'"(size|actualSize|oldSize|deltaSize)": ?\d+', r'"\1": 0'),
+    (r"http://[^/\"]+", "http://HOST"),
+    (r'"(installPath|primaryStorageInstallPath|volumeSnapshotInstallPath)": ?"[^"]*/', r'"\1": "/'),
+)
+
+
+class Example(NamedTuple):
+    """A request of the page and the reply that it shows."""
+
+    method: str
+    path: str
+    body: Any
+    headers: dict[str, str]
+    status: int
+    reply: Any
+
+
+def examples() -> Iterator[Example]:
+    """Give the examples of the page in their order."""
+    for block in re.findall(r"```http\n(.*?)```", PAGE.read_text(), re.DOTALL):
+        request, _, reply = block.partition("\n\nHTTP ")
+        first, *rest = request.splitlines()
+        headers = dict(line.split(": ", 1) for line in rest if re.match(r"[A-Z][A-Za-z-]+: ", line))
+        body = "\n".join(line for line in rest if not re.match(r"[A-Z][A-Za-z-]+: ", line))
+        method, path = first.split(" ", 1)
+        status, _, answer = reply.partition("\n")
+        yield Example(method, path, json.loads(body) if body else None, headers, int(status), json.loads(answer))
+
+
+def generalized(reply: Any) -> str:
+    text = json.dumps(reply, indent=1)
+    for pattern, shown in CHANGING:
+        text = re.sub(pattern, shown, text)
+    return text
+
+
+def test_the_requests_of_the_page_get_its_replies(server: Server, client: Client) -> None:
+    known: dict[str, str] = {}
+
+    for example in examples():
+        said = json.dumps([example.path, example.body, example.headers])
+        for old, new in known.items():
+            said = said.replace(old, new)
+        path, body, headers = json.loads(said)
+        reply = client.call(example.method, path, body, **{key.replace("-", "_"): headers[key] for key in headers})
+        found = reply.json()
+        if "location" in found:
+            client.job(found["location"])
+        assert (reply.status_code, generalized(found)) == (example.status, generalized(example.reply)), example.path
+        olds, news = (re.findall(r"\b[0-9a-f]{32}\b", json.dumps(each)) for each in (example.reply, found))
+        known |= dict(zip(olds, news, strict=True))
+
+
+def test_every_call_and_every_setting_is_on_the_page() -> None:
+    text = PAGE.read_text()
+
+    for call in routes.CALLS:
+        assert f"| `{call.name}` | `{call.method}` | `/{call.path}` |" in text
+    for name in Options.__struct_fields__:
+        assert f"| `{name}` |" in text
+
+
+@pytest.mark.parametrize("method, path", [("GET", "/zones")])
+def test_the_page_shows_enough_examples(method: str, path: str) -> None:
+    shown = [example for example in examples()]
+
+    assert len(shown) >= 15 and (method, path) in [(each.method, each.path) for each in shown]
