@@ -216,7 +216,15 @@ def _is_there(volume: VolumeRecord, record: SnapshotRecord | TrashRecord) -> boo
 
 
 def record_names(directory: Path) -> tuple[list[str], list[str]]:
-    """Return the uuids of all records in directory: those of the volume and its snapshots, and those of trash items."""
-    names = [name.removesuffix(".json") for name in os.listdir(directory) if name.endswith(".json")]
+    """
+    Return the uuids of all records in directory: those of the volume and its snapshots, and those of trash items.
+
+    NotFound when the volume went: it was read a moment ago, and has been deleted or recovered since.
+    """
+    try:
+        found = os.listdir(directory)
+    except FileNotFoundError as e:
+        raise errors.unknown("volume", layout.volume_of(directory)) from e
+    names = [name.removesuffix(".json") for name in found if name.endswith(".json")]
     trash = [name.removesuffix(".trash") for name in names if name.endswith(".trash")]
     return [n for n in names if layout.is_uuid(n)], [n for n in trash if layout.is_uuid(n)]

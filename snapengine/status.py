@@ -94,8 +94,11 @@ def _looked_at(directory: Path) -> _Found | None:
         bad = (e,)
     if contents is not None and not bad:
         return _Found(contents, len(contents.snapshots), 0, deleted.allocated(directory))
-    names, _ = records.record_names(directory)
     volume = layout.volume_of(directory)
+    try:
+        names, _ = records.record_names(directory)
+    except errors.NotFound:
+        return None
     return _Found(contents, len(set(names) - {volume}), len(bad), deleted.allocated(directory))
 
 
