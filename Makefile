@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv demo test check lint bench crash powercut robot clean ready-demo ready-test ready-bench
+.PHONY: help venv demo test check lint bench crash soak powercut robot clean ready-demo ready-test ready-bench
 
 python := .venv/bin/python
 # The command as a user has it; Debian keeps mkfs.xfs and libvirtd out of a user's PATH.
@@ -30,8 +30,12 @@ lint: ready-test ## Style and types: flake8, isort, mypy
 bench: ready-bench ## Measure and draw the charts
 	@$(with_venv) $(python) -m bench
 
-crash: ready-test ## Kill the engine at every point of every verb (long)
-	@$(with_venv) $(python) -m pytest -m crash --crash-all
+crash: ready-test ## Cut each verb off everywhere (long): VERB=.. FS=ext4|xfs HOW=kill|EIO|.. WORKERS=2
+	@$(with_venv) $(python) -m tests.crash $(if $(VERB),--verb "$(VERB)") $(if $(FS),--fs $(FS)) \
+		$(if $(HOW),--how $(HOW)) $(if $(WORKERS),--workers $(WORKERS))
+
+soak: ready-test ## Work from 8 processes at once, some of them killed: MINUTES=5 SEED=1
+	@$(with_venv) $(python) -m tests.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 powercut: ready-test ## Cut the power in every verb (root, long): FS=ext4|xfs VERBS='create;revert' SEEDS=3 SEED=0 CUTS=20
 	@$(with_venv) $(python) -m tests.powercut $(if $(FS),--fs $(FS)) $(if $(VERBS),--verbs '$(VERBS)') \
@@ -43,7 +47,7 @@ robot: ready-test ## Walk at random over all verbs: STEPS=200 SEED=1 DISK=plain|
 		$(if $(DISK),--disk $(DISK)) $(if $(REPLAY),--replay $(REPLAY))
 
 clean: ## Remove .venv, caches and build output
-	@rm -rf .venv .hypothesis .mypy_cache .pytest_cache .powercut .robot bench/out build dist *.egg-info
+	@rm -rf .venv .hypothesis .mypy_cache .pytest_cache .powercut .robot .crash .soak bench/out build dist *.egg-info
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 ready-demo ready-test ready-bench:

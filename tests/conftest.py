@@ -12,10 +12,6 @@ from tests.oracle import Oracle  # noqa: E402
 from tests.serving import Client, Server  # noqa: E402
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--crash-all", action="store_true", help="kill at every point of every verb, not at a sample")
-
-
 @pytest.fixture
 def engine(tmp_path: Path) -> Engine:
     """Return the engine of a new, empty primary storage."""

@@ -5,7 +5,8 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Collection
+import threading
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -55,6 +56,24 @@ class Facts(msgspec.Struct, frozen=True):
 
 _facts: dict[str, Facts] = {}
 _contents: dict[tuple[str, ...], str] = {}
+_shared: list[Path] = []  # where other processes look as well; at most one directory
+
+
+def share(directory: Path) -> None:
+    """Keep in directory, for other processes too, what is found out of images: it depends on their bytes alone."""
+    _shared[:] = [directory]
+
+
+def once(key: str, find: Callable[[], bytes]) -> bytes:
+    """Return what find returns, unless this or another process that shares what it knows has found it out before."""
+    if not _shared:
+        return find()
+    path = _shared[0] / key
+    if not path.exists():
+        new = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
+        new.write_bytes(find())
+        new.rename(path)
+    return path.read_bytes()
 
 
 class Images:
@@ -67,7 +86,8 @@ class Images:
         """Return what qemu-img says of the image file at path, apart from what it stands on."""
         key = self._sha(path)
         if key not in _facts:
-            _facts[key] = Facts(_info(path), _problem(path))
+            found = once(f"facts-{key}", lambda: msgspec.json.encode(Facts(_info(path), _problem(path))))
+            _facts[key] = msgspec.json.decode(found, type=Facts)
         return _facts[key]
 
     def chain(self, path: Path) -> list[Path]:
@@ -82,7 +102,8 @@ class Images:
         """Return the sha256 of what a guest sees of the image at path."""
         key = self._key(path)
         if key not in _contents:
-            _contents[key] = sha(read(path))
+            name = hashlib.sha256(" ".join(key).encode()).hexdigest()
+            _contents[key] = once(f"content-{name}", lambda: sha(read(path)).encode()).decode()
         return _contents[key]
 
     def digests(self, paths: Collection[Path]) -> dict[Path, str]:

@@ -4,14 +4,16 @@ import os
 import pickle
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import pytest
 
 NOBODY = 65534
+FileSystem = Literal["ext4", "xfs"]
+MAKE = {"ext4": ("mkfs.ext4", "-q", "-F"), "xfs": ("mkfs.xfs", "-q", "-m", "reflink=1")}
 Answer = TypeVar("Answer")
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system, or becomes another user")
@@ -44,14 +46,19 @@ def shown_at(path: Path, directory: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", path], check=True)
 
 
-@contextmanager
-def xfs(directory: Path, mib: int = 512) -> Iterator[Path]:
+def xfs(directory: Path, mib: int = 512) -> AbstractContextManager[Path]:
     """Have an XFS file system, on which files can share extents, at directory/xfs for the block."""
-    disk, image = directory / "xfs", directory / "xfs.img"
+    return mounted(directory, "xfs", mib)
+
+
+@contextmanager
+def mounted(directory: Path, kind: FileSystem, mib: int = 512) -> Iterator[Path]:
+    """Have a file system of this kind at directory/kind for the block."""
+    disk, image = directory / kind, directory / f"{kind}.img"
     disk.mkdir()
     image.touch()
     os.truncate(image, mib * 2**20)
-    subprocess.run(["mkfs.xfs", "-q", "-m", "reflink=1", image], check=True)
+    subprocess.run([*MAKE[kind], image], check=True)
     done = subprocess.run(["mount", "-o", "loop", image, disk], capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"this machine lets nobody mount: {done.stderr}")

@@ -9,7 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from snapengine import errors
 from snapengine.engine import Engine
+from tests import images
 from tests.crash import state
 from tests.crash.state import State
 from tests.oracle import CLUSTER, MIB, Oracle, poke
@@ -35,6 +37,9 @@ class Verb(NamedTuple):
 
     moved: the store lies at another root than its records say. journaled: opening the store settles what a crash left;
     else the next verb on the volume does. several: it works on several volumes, which readers see one after the other.
+    on: the name of the volume that it works on, after it. steps: it has several commit points, and called again goes on
+    where it was cut off. beside: asserts what must hold of the files beside the store in the end, and is told whether
+    the verb said that it had worked.
     """
 
     store: str
@@ -43,6 +48,8 @@ class Verb(NamedTuple):
     journaled: bool = True
     several: bool = False
     on: str = "disk"
+    steps: bool = False
+    beside: Callable[[Oracle, Things, bool], object] | None = None
 
 
 class Case(NamedTuple):
@@ -50,7 +57,8 @@ class Case(NamedTuple):
     A verb with a prepared store at root, and the states before and after it.
 
     shown is what the records may show of a store that was cut off and not put right yet; empty where anything goes.
-    several: as for Verb. left is the state as a crash left it, of which a recovery may leave a part.
+    several: as for Verb. left is the state as a crash left it, of which a recovery may leave a part. called are the
+    methods of the engine that the verb called.
     """
 
     name: str
@@ -60,6 +68,17 @@ class Case(NamedTuple):
     shown: tuple[State, ...]
     several: bool = False
     left: tuple[State, ...] = ()
+    called: frozenset[str] = frozenset()
+
+
+class Noting(Engine):
+    """An engine that notes which of its methods are called."""
+
+    called: set[str] = set()
+
+    def __getattribute__(self, name: str) -> object:
+        Noting.called.add(name)
+        return super().__getattribute__(name)
 
 
 VERBS = {
@@ -72,12 +91,8 @@ VERBS = {
     "create a volume": Verb("plain", lambda o, t: o.volume("another", type="Root", uuid=GIVEN)),
     "import": Verb("plain", lambda o, t: o.import_raw(t.raw, "another")),
     "import a chain": Verb("plain", lambda o, t: o.import_chain(_chain(t.raw), "another")),
-    "import what others may write to": Verb(
-        "plain", lambda o, t: o.import_image(_open_to_all(t.raw, "image"), "another")
-    ),
-    "import a chain that others may write to": Verb(
-        "plain", lambda o, t: o.import_chain(_open_to_all(t.raw, "chain"), "another")
-    ),
+    "import what others may write to": Verb("open to all", lambda o, t: o.import_image(_top(o), "another")),
+    "import a chain that others may write to": Verb("open to all", lambda o, t: o.import_chain(_top(o), "another")),
     "restore": Verb("plain", lambda o, t: o.restore(t.item)),
     "restore, nothing to keep": Verb("clean", lambda o, t: o.restore(t.item)),
     "restore as a snapshot": Verb("plain", lambda o, t: o.restore_as_snapshot(t.item, "new")),
@@ -137,6 +152,39 @@ VERBS = {
     "update a group": Verb(
         "two volumes", lambda o, t: o.engine.update_group(_group(o), name="new"), journaled=False
     ),
+    "delete a group": Verb("two volumes", lambda o, t: _delete_group(o), journaled=False, several=True, steps=True),
+    "import and remove the source": Verb(
+        "sources beside",
+        lambda o, t: o.engine.import_volume(_beside(o) / "image.raw", "another", format="raw", move=True),
+        beside=lambda o, t, worked: _moved(o, t, worked, "image.raw"),
+    ),
+    "import a chain and remove the sources": Verb(
+        "sources beside",
+        lambda o, t: o.engine.import_chain(_top(o), "another", move=True),
+        beside=lambda o, t, worked: _moved(o, t, worked, "image.top.qcow2"),
+    ),
+    "export": Verb(
+        "sources beside",
+        lambda o, t: o.engine.export_snapshot(t.second, _beside(o) / "copy.qcow2", force=True),
+        beside=lambda o, t, worked: _exported(o, t, worked),
+    ),
+    "update a volume": Verb(
+        "plain", lambda o, t: o.engine.update_volume(t.volume, name="new", description="d"), journaled=False, on="new"
+    ),
+    "attach": Verb("plain", lambda o, t: o.engine.attach_volume(t.volume, "vm"), journaled=False),
+    "detach": Verb("attached", lambda o, t: o.engine.detach_volume(t.volume), journaled=False),
+    "tag a volume": Verb("plain", lambda o, t: o.engine.add_tag(t.volume, "new", user=True), journaled=False),
+    "tag a snapshot": Verb("plain", lambda o, t: o.engine.add_tag(t.second, "new"), journaled=False),
+    "remove a tag": Verb("attached", lambda o, t: o.engine.remove_tag(t.volume, "old"), journaled=False),
+    "disable a volume": Verb(
+        "two volumes", lambda o, t: o.engine.set_volume_state(_other(o), "Disabled"), journaled=False, on="other"
+    ),
+    "set a password": Verb("attached", lambda o, t: o.engine.set_password("other", "a long secret")),
+    "set the first password": Verb("plain", lambda o, t: o.engine.first_password("a long secret")),
+    "create an access key": Verb("attached", lambda o, t: o.engine.create_access_key("other")),
+    "delete an access key": Verb("attached", lambda o, t: o.engine.delete_access_key(_key(o))),
+    "create an account": Verb("plain", lambda o, t: o.engine.create_account("new")),
+    "set a quota": Verb("attached", lambda o, t: o.engine.set_quota("other", 90)),
     "recover": Verb("plain", lambda o, t: None),  # opening the engine does it
 }
 
@@ -157,6 +205,9 @@ STORES: dict[str, Callable[[Oracle, Things], object]] = {
     "two volumes at the limit": lambda o, t: _two_volumes_at_the_limit(o, t),
     "two volumes, clean": lambda o, t: _two_volumes_clean(o, t),
     "zeros": lambda o, t: _zeros(o, t.volume),
+    "sources beside": lambda o, t: _sources(o, t.raw),
+    "open to all": lambda o, t: _sources(o, t.raw, 0o666),
+    "attached": lambda o, t: _attached(o, t.volume),
     "linked": lambda o, t: o.write(o.clone(t.second, "clone", linked=True), CLUSTER),
     "linked, snapshot": lambda o, t: _layered(o, t, 1),
     "linked, at the limit": lambda o, t: _layered(o, t, 2),
@@ -182,6 +233,63 @@ def _two_volumes_at_the_limit(oracle: Oracle, things: Things) -> None:
     """Make the plain volume's next snapshot a full one; the other's is not."""
     _two_volumes(oracle, things)
     oracle.engine.set_depth_limit(3)
+
+
+def _delete_group(oracle: Oracle) -> None:
+    """Delete a group whole, or fail as the verb does that deletes each of its snapshots alone and tells of each."""
+    if not all(oracle.delete_group(_group(oracle))):
+        raise errors.Conflict(what="some are left")
+
+
+def _attached(oracle: Oracle, volume: str) -> None:
+    oracle.engine.attach_volume(volume, "vm")
+    oracle.engine.add_tag(volume, "old")
+    oracle.engine.create_account("other")
+    oracle.engine.create_access_key("other")
+
+
+def _key(oracle: Oracle) -> str:
+    return oracle.engine.list_access_keys()[0].uuid
+
+
+def _sources(oracle: Oracle, raw: Path, mode: int = 0o644) -> None:
+    """Have a raw image and a chain of two in the directory beside the store, which is copied with it."""
+    _beside(oracle).mkdir()
+    _chain(Path(shutil.copy(raw, _beside(oracle) / "image.raw")))
+    for path in _beside(oracle).iterdir():
+        path.chmod(mode)
+
+
+def _top(oracle: Oracle) -> Path:
+    return _beside(oracle) / "image.top.qcow2"
+
+
+def _beside(oracle: Oracle) -> Path:
+    return beside(oracle.engine.root)
+
+
+def beside(root: Path) -> Path:
+    """Return the directory beside the store at root for files that go in and out."""
+    return root.with_name(f"{root.name}.beside")
+
+
+def _moved(oracle: Oracle, things: Things, worked: bool, name: str) -> None:
+    """Assert that an image is in the store or still whole at its own place, and only in the store if it was said so."""
+    source = _beside(oracle) / name
+    if not any(volume.name == "another" for volume in oracle.engine.list_volumes()):
+        read = images.read(source) if source.suffix == ".qcow2" else source.read_bytes()
+        assert read[CLUSTER:] == things.raw.read_bytes()[CLUSTER:], "the source is gone or damaged"
+    assert not (worked and source.exists()), "the source was to be removed"
+
+
+def _exported(oracle: Oracle, things: Things, worked: bool) -> None:
+    """Assert that the export is whole or not there, and that the next one works and removes what this one left."""
+    target = _beside(oracle) / "copy.qcow2"
+    assert target.exists() or not worked
+    for _ in range(2):
+        assert not target.exists() or images.read(target) == oracle.expected[things.second]
+        oracle.engine.export_snapshot(things.second, target, force=True)
+    assert sorted(path.name for path in target.parent.iterdir() if "image" not in path.name) == [target.name]
 
 
 def _two_volumes_clean(oracle: Oracle, things: Things) -> None:
@@ -215,16 +323,6 @@ def _chain(raw: Path) -> Path:
         over = ["-F", "qcow2", "-b", base.name]
         subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *over, str(top)], check=True)
         poke(top, 7)
-    return top
-
-
-def _open_to_all(raw: Path, name: str) -> Path:
-    """Return the top of such a chain in a directory of its own, of images that others may write to."""
-    directory = raw.with_suffix(f".{name}")
-    directory.mkdir(exist_ok=True)
-    top = _chain(Path(shutil.copy(raw, directory)))
-    for path in directory.glob("*.qcow2"):
-        path.chmod(0o666)
     return top
 
 
@@ -330,12 +428,16 @@ def make_case(name: str, store: Path) -> Case:
     """Return the case of the verb called name on the store at store, which is left as it is."""
     root = copy(store, f"after {name}", VERBS[name].moved)
     oracle = opened(root, store)
+    oracle.engine, Noting.called = Noting.open(root), set()
     VERBS[name].run(oracle, things(store))
+    called = frozenset(Noting.called)
     before, after = state.of(Engine.open(store, recover=False)), state.of(oracle.engine)
-    case = Case(name, store, before, after, _shown(name, before, after), VERBS[name].several)
+    shown = _shown(name, before, after)
+    case = Case(name, store, before, after, shown, VERBS[name].several, called=called)
     clear(case, root)
-    oracle.check()
-    shutil.rmtree(root)
+    if VERBS[name].beside is None:
+        oracle.check()
+    remove(root)
     return case
 
 
@@ -360,24 +462,32 @@ def make_recovery(crashed: Path, store: Path, verb: str) -> Case:
     before, left = state.shown(engine), (state.of(engine),) if several else ()
     root = copy(crashed, "recovered")
     after = state.of(Engine.open(root))
-    shutil.rmtree(root)
+    remove(root)
     return Case("recover", crashed, after, after, _shown(verb, before, after), several, left)
 
 
 def _shown(verb: str, *states: State) -> tuple[State, ...]:
-    """Return what the records may show between these states; a purge's items go one by one."""
-    return () if verb == "purge" else tuple(state.without_contents(each) for each in states)
+    """Return what the records may show between these states; where there are steps, what goes goes one by one."""
+    return () if verb == "purge" or VERBS[verb].steps else tuple(state.without_contents(each) for each in states)
 
 
 def copy(store: Path, name: str, moved: bool = False) -> Path:
     """Return a copy of the store under a name of its own; moved leaves the old root in its records."""
     root = store.with_name(f"{store.name}-{name}")
-    shutil.rmtree(root, ignore_errors=True)
+    remove(root)
     subprocess.run(["cp", "-a", str(store), str(root)], check=True)
+    if beside(store).exists():
+        subprocess.run(["cp", "-a", str(beside(store)), str(beside(root))], check=True)
     if not moved:
         for record in root.rglob("*.json"):
             record.write_text(record.read_text().replace(f'"{store}', f'"{root}'))
     return root
+
+
+def remove(root: Path) -> None:
+    """Remove a copy of a store, and what lies beside it."""
+    shutil.rmtree(root, ignore_errors=True)
+    shutil.rmtree(beside(root), ignore_errors=True)
 
 
 def opened(root: Path, store: Path) -> Oracle:

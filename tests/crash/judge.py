@@ -1,6 +1,6 @@
 """Cut a verb off at one point and judge what that left."""
 
-import shutil
+import hashlib
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 from snapengine.engine import Engine
 from tests import check, images
-from tests.crash import cases, state, strace
+from tests.crash import cases, remains, state, strace
 from tests.crash.cases import VERBS, Case
 from tests.crash.sabotage import broken
 from tests.crash.strace import Call, Kill, Run
 
 ENDS = ("before", "after", "wrong")
-PATIENCE = (4, 16)  # how many times longer calls are held, where a kill came too late
+BY_VERB, AGAIN = " settled by the next verb", " done again"
 NEXT = "0123456789ab4def8123456789abcdee"  # one and the same, so that its images are known already
 TOOLS_LIVE = 5.0  # seconds that a tool may outlive its engine
 
@@ -50,20 +50,26 @@ class Outcome(NamedTuple):
 
 def kill(case: Case, at: Kill, name: str) -> Outcome:
     """Kill the case's verb on a copy of its store, called name, and judge what that left."""
-    what = f"kill {'all' if at.whole else 'the engine'} at {at.point.name} {at.point.nth}"
-    return _judged(case, what, name, lambda root: _killed(case, root, at), at.point.nth % 2 == 0)
+    return _kill(case, at, name, "")
 
 
 def kill_broken(case: Case, at: Kill, name: str, sabotage: str) -> Outcome:
     """Do as kill does, with an engine that is broken on purpose."""
     with broken(sabotage):
-        return kill(case, at, name)
+        return _kill(case, at, name, sabotage)
+
+
+def _kill(case: Case, at: Kill, name: str, engine: str) -> Outcome:
+    what = f"kill {'all' if at.whole else 'the engine'} at {at.point.name} {at.point.nth}"
+    how = f"{engine}{BY_VERB}" if at.point.nth % 2 == 0 else engine
+    return _judged(case, what, name, lambda root: _killed(case, root, at), how)
 
 
 def fail(case: Case, at: Failure, name: str) -> Outcome:
     """Let a system call of the case's verb fail, on a copy of its store, called name, and judge what that left."""
     what = f"{at.error} at {at.call.point.name} {at.call.point.nth}"
-    return _judged(case, what, name, lambda root: strace.failed(verb(case, root), root, at.call, at.error), False)
+    cut = lambda root: strace.failed(verb(case, root), root, at.call, at.error)  # noqa: E731
+    return _judged(case, what, name, cut, AGAIN if at.error == "ENOSPC" else "")
 
 
 def crashed(case: Case, at: Kill, name: str) -> Prepared:
@@ -82,21 +88,26 @@ def listed(case: Case) -> Prepared:
     """Return a case with the calls of its verb that change files."""
     root = _copy(case, f"{case.name} listed")
     run = strace.listed(verb(case, root), root)
-    shutil.rmtree(root)
+    cases.remove(root)
     assert run.said == "ok", run.said
     return Prepared(case, run.calls)
 
 
-def _judged(case: Case, what: str, name: str, cut: Callable[[Path], Run], by_verb: bool) -> Outcome:
+def _judged(case: Case, what: str, name: str, cut: Callable[[Path], Run], how: str) -> Outcome:
+    """Cut a verb off and judge what that left, unless just the same was left before and judged in the same way."""
     root, exact = _copy(case, name), False
     try:
         run = cut(root)
         exact = run.exact
-        end = judge(case, root, run.said, by_verb)
+        assert not run.said.startswith(("!", "ENOSPC")), run.said  # what the user can mend has an error of the engine's
+        key = f"{case.root} {case.name} {how} {run.said == 'ok'} {remains.digest(root)}"
+        known = hashlib.sha256(key.encode()).hexdigest()
+        flags = how.endswith(BY_VERB), how == AGAIN
+        end = images.once(f"judged-{known}", lambda: judge(case, root, run.said, *flags).encode()).decode()
     except Exception:
         return Outcome(case.name, what, "wrong", exact, traceback.format_exc())
     finally:
-        shutil.rmtree(root, ignore_errors=True)
+        cases.remove(root)
     return Outcome(case.name, what, end, exact)
 
 
@@ -105,13 +116,13 @@ def _copy(case: Case, name: str) -> Path:
 
 
 def _killed(case: Case, root: Path, at: Kill) -> Run:
-    """Kill the verb in time: where that came too late, again, and each call held longer."""
+    """Kill the verb in time: where that came too late, again, with the call held longer, then with all calls held."""
     run = strace.killed(verb(case, root), root, at, 1)
-    for patience in PATIENCE:
+    for again, patience in ((at, 8), (Kill(at.point, at.whole), 2), (Kill(at.point, at.whole), 16)):
         if run.exact:
             break
         _copy(case, root.name.removeprefix(f"{case.root.name}-"))
-        run = strace.killed(verb(case, root), root, at, patience)
+        run = strace.killed(verb(case, root), root, again, patience)
     assert run.lived < TOOLS_LIVE, f"something lived on for {run.lived:.1f} s after the kill"
     return run
 
@@ -125,32 +136,42 @@ def _run(case: Case, root: Path) -> None:
     VERBS[case.name].run(cases.opened(root, case.root), cases.things(case.root))
 
 
-def judge(case: Case, root: Path, said: str, by_verb: bool) -> str:
+def judge(case: Case, root: Path, said: str, by_verb: bool, again: bool = False) -> str:
     """
     Assert that what was left is the state before or after the verb, whole, and that the next command works.
 
     said as in Run: after "ok" only the state after the verb will do. by_verb: what was left is settled by the next verb
-    on the volume, else by opening the store.
+    on the volume, else by opening the store. again: the next command is the same verb, where nothing came of it.
     """
-    assert not said.startswith(("!", "ENOSPC")), said  # what the user can mend has an error of the engine's
-    things = cases.things(case.root)
+    told = VERBS[case.name]
     _check_unsettled(case, root)
-    if by_verb or not VERBS[case.name].journaled:
+    if by_verb or not told.journaled:
         engine = Engine.open(root, recover=False)
-        for volume in [v.uuid for v in engine.list_volumes() if v.name in ("disk", VERBS[case.name].on)]:
+        for volume in [v.uuid for v in engine.list_volumes() if v.name in ("disk", told.on)]:
             engine.update_volume(volume)
     engine = Engine.open(root)
     assert {found.outcome for found in engine.recovered} <= {"undone", "finished"}, engine.recovered
     found = state.of(engine)
-    assert found in (case.before, case.after), f"neither before nor after: {found}"
+    assert told.steps or found in (case.before, case.after), f"neither before nor after: {found}"
     end = "after" if found == case.after else "before"
     assert said != "ok" or end == "after", "it said that it had worked"
     _replace_lost(case, root, end)
+    if end == "before" and (again or told.steps) and not cases.is_lost(case):
+        check.full(engine, state.contents(engine), deep=False)
+        _run(case, root)
+        assert state.of(engine) == case.after, f"the same verb, again, does not end well: {state.of(engine)}"
+    if told.beside is not None:
+        told.beside(cases.opened(root, case.root), cases.things(case.root), said == "ok")
+    _check_next(engine, cases.things(case.root).volume)
+    return end
+
+
+def _check_next(engine: Engine, volume: str) -> None:
+    """Assert that all is whole, and after one more snapshot still."""
     contents = state.contents(engine)
     check.full(engine, contents, deep=False)
-    snapshot = engine.create_snapshot(things.volume, "next", uuid=NEXT)
-    check.full(engine, {**contents, snapshot.uuid: contents[things.volume]}, deep=False)
-    return end
+    snapshot = engine.create_snapshot(volume, "next", uuid=NEXT)
+    check.full(engine, {**contents, snapshot.uuid: contents[volume]}, deep=False)
 
 
 def _replace_lost(case: Case, root: Path, end: str) -> None:

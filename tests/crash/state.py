@@ -25,6 +25,7 @@ class SnapshotState(NamedTuple):
     distance: int
     content: str
     grouped: bool
+    tags: tuple[str, ...] = ()
 
 
 class VolumeState(NamedTuple):
@@ -43,6 +44,8 @@ class VolumeState(NamedTuple):
     trash: tuple[tuple[str | None, str], ...]
     bitmaps: tuple[str, ...] = ()
     deleted: bool = False
+    vm: str | None = None
+    tags: tuple[str, ...] = ()
 
 
 class GroupState(NamedTuple):
@@ -53,11 +56,13 @@ class GroupState(NamedTuple):
 
 
 class State(NamedTuple):
-    """A store."""
+    """A store; accounts are names and quotas."""
 
     depth_limit: int
     volumes: tuple[VolumeState, ...]
     groups: tuple[GroupState, ...]
+    reflinks: str
+    accounts: tuple[tuple[str, int | None], ...]
 
 
 def of(engine: Engine) -> State:
@@ -88,7 +93,11 @@ def _state(engine: Engine, content: Mapping[str, str]) -> State:
     deleted = engine.list_volumes(deleted=True)
     gone = (VolumeState(v.name, v.size, content[v.uuid], None, (), (), (), True) for v in deleted)
     volumes = (*(_volume(engine, volume, content) for volume in engine.list_volumes()), *gone)
-    return State(engine.storage.max_incremental_snapshot_num, volumes, tuple(_groups(engine)))
+    storage = engine.storage
+    accounts = tuple((account.name, account.snapshot_quota) for account in engine.list_accounts())
+    return State(
+        storage.max_incremental_snapshot_num, volumes, tuple(_groups(engine)), storage.reflinks_setting, accounts
+    )
 
 
 def _groups(engine: Engine) -> list[GroupState]:
@@ -110,13 +119,15 @@ def _volume(engine: Engine, volume: Volume, content: Mapping[str, str]) -> Volum
     snapshots = engine.list_snapshots(volume.uuid)
     trees = engine.snapshot_trees(volume.uuid)
     items = [item for item in engine.list_trash() if item.volume_uuid == volume.uuid]
+    listed = [(tag.resource_uuid, tag.tag) for tag in engine.list_tags()]
+    tags = {u: tuple(t for of, t in listed if of == u) for u in (volume.uuid, *(s.uuid for s in snapshots))}
     names: dict[str | None, str] = {s.uuid: s.name for s in snapshots}
     origins = {tree.uuid: tree.tree.inventory.name for tree in trees}
     current = [s.name for s in snapshots for tree in trees if tree.current and s.latest and s.tree_uuid == tree.uuid]
     frozen = [
         SnapshotState(
             s.name, s.description, names.get(s.parent_uuid), origins[s.tree_uuid], s.latest, s.distance,
-            content[s.uuid], s.group_uuid is not None,
+            content[s.uuid], s.group_uuid is not None, tags[s.uuid],
         )  # fmt: skip
         for s in snapshots
     ]
@@ -125,6 +136,7 @@ def _volume(engine: Engine, volume: Volume, content: Mapping[str, str]) -> Volum
         volume.name, volume.size, content[volume.uuid], current[0] if current else None,
         tuple(sorted(frozen, key=str)), tuple(sorted(trash, key=str)),
         _bitmaps(engine.volume_path(volume.uuid)) if content[volume.uuid] not in ("", LOST) else (),
+        vm=engine.vm_names().get(volume.vm_instance_uuid or ""), tags=tags[volume.uuid],
     )  # fmt: skip
 
 

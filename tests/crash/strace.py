@@ -1,9 +1,10 @@
 """
 Run a function in a process of its own under strace: list its calls that change files, kill it at one, or fail one.
 
-strace counts for each thread by itself, and tools spread their writes over threads. So every call that changes files
-is held a moment at its entry, strace's lines are counted as they come, and at the chosen one the processes are killed
-before the call is carried out.
+strace counts for each thread by itself, and tools spread their writes over threads. So a call is named by its path and
+by how often its thread has made it there; that one is held at its entry, and when strace shows it the processes are
+killed before it is carried out. Where no path is known, every call of that name is held, and they are counted as they
+come.
 """
 
 import errno
@@ -33,11 +34,15 @@ CHANGING = (
     *("chmod", "fchmod", "fchmodat", "chown", "fchown", "lchown", "fchownat", "utimensat"),
     *("setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr"),
 )
+INTERRUPTIBLE = (  # may return EINTR, as their manual pages say
+    *("open", "openat", "creat", "write", "pwrite64", "writev", "pwritev", "pwritev2", "copy_file_range", "sendfile"),
+    *("truncate", "ftruncate", "fallocate", "fsync", "fdatasync"),
+)
 NAMES = ("rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir")
 
 _PATIENCE = 60.0  # seconds
-_OPEN_HOLD, _HOLD = 1_000, 3_000  # microseconds
-_ENTRY = re.compile(rb"(\d+) +(\w+)\(")
+_HOLD = 30_000  # microseconds
+_ENTRY = re.compile(rb"(?:(\d+) +)?(\w+)\(")
 _WRITABLE = re.compile(rb"O_CREAT|O_TRUNC|O_WRONLY")
 
 
@@ -49,12 +54,23 @@ class Point(NamedTuple):
 
 
 class Call(NamedTuple):
-    """A call as it was seen, on a path below the root; number counts, from 1, its thread's calls of this name on it."""
+    """
+    A call as it was seen, on a path below the root, or beside it where that begins with the root's name and a dot.
+
+    path is relative to the root; number counts, from 1, its thread's calls of this name that have to do with that path.
+    own: the thread is the caller's first one, and no other's nor a tool's.
+    """
 
     point: Point
     thread: int
     path: str
     number: int
+    own: bool
+
+    @property
+    def place(self) -> tuple[str, str, int, bool]:
+        """What is the same in another run."""
+        return self.point.name, self.path, self.number, self.own
 
 
 class Run(NamedTuple):
@@ -76,30 +92,40 @@ class Run(NamedTuple):
 class Kill(NamedTuple):
     """Where to kill, and whom: the whole tree of processes, or the caller only, leaving its tools to themselves."""
 
-    point: Point
+    at: Point | Call
     whole: bool
+
+    @property
+    def point(self) -> Point:
+        return self.at.point if isinstance(self.at, Call) else self.at
+
+    def is_at(self, call: Call) -> bool:
+        """Tell whether this is the call to kill at."""
+        return call.place == self.at.place if isinstance(self.at, Call) else call.point == self.at
 
 
 def listed(verb: Callable[[], object], root: Path) -> Run:
     """Run verb and list what it does below root."""
-    return _run(verb, root, _held(1))
+    return _run(verb, root, ["-f"])
 
 
 def failed(verb: Callable[[], object], root: Path, call: Call, error: str) -> Run:
     """Run verb with the system call error injected at call, a call that it made on another copy of root."""
-    injection = f"--inject={call.point.name}:error={error}:when={call.number}"
-    return _run(verb, root, ["-P", str(root / call.path), injection])
+    return _run(verb, root, _only(root, call, f"error={error}"))
 
 
 def killed(verb: Callable[[], object], root: Path, kill: Kill, patience: int) -> Run:
-    """Run verb and kill it at the entry of a call; each call is held patience times as long as usual."""
-    return _run(verb, root, _held(patience), kill)
+    """Run verb and kill it at the entry of a call, which is held patience times as long as usual."""
+    if isinstance(kill.at, Call):
+        return _run(verb, root, _only(root, kill.at, f"delay_enter={_HOLD * patience}"), kill)
+    hold = f"--inject={kill.point.name}:delay_enter={_HOLD * patience}"
+    return _run(verb, root, ["-f", hold], kill)
 
 
-def _held(times: int) -> list[str]:
-    """Return the arguments that hold each call that may change a file, at its entry."""
-    holds = ((OPENING, _OPEN_HOLD * times), (CHANGING, _HOLD * times))
-    return [f"--inject={_set(names)}:delay_enter={microseconds}" for names, microseconds in holds]
+def _only(root: Path, call: Call, what: str) -> list[str]:
+    """Return the arguments that have what happen at call, and nothing else traced than who makes it and its path."""
+    only = ["-P", os.path.normpath(root / call.path), f"--inject={call.point.name}:{what}:when={call.number}"]
+    return only if call.own else ["-f", *only]
 
 
 def _set(names: tuple[str, ...]) -> str:
@@ -144,7 +170,7 @@ def child(verb: Callable[[], object], theirs: socket.socket) -> NoReturn:
 def _attached(caller: int, args: list[str]) -> Iterator[int]:
     """Trace caller and all that it starts until it has ended; gives a pipe with strace's lines."""
     output, end = os.pipe()
-    command = ["strace", "-f", "-y", "-s", "0", "-p", str(caller), "-o", f"/dev/fd/{end}"]
+    command = ["strace", "-y", "-s", "0", "-p", str(caller), "-o", f"/dev/fd/{end}"]
     command += [f"--trace={_set(OPENING + CHANGING)}", *args]
     with subprocess.Popen(command, pass_fds=[end], stderr=subprocess.PIPE, text=True) as tracer:
         os.close(end)
@@ -163,39 +189,47 @@ def _attached(caller: int, args: list[str]) -> Iterator[int]:
 class _Seen:
     """What strace has shown so far."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, caller: int) -> None:
+        self._caller = caller
         self.calls: list[Call] = []
         self.exact = False
         self.lived = 0.0
-        self._below = re.compile(rb'[<"]' + re.escape(str(root)).encode() + rb'(?:/([^>"]+))?[>"]')
+        self._root = root
+        self._below = re.compile(rb'[<"](' + re.escape(str(root)).encode() + rb'(?:\.[^/>"]+)?(?:/[^>"]+)?)[>"]')
         self._points: Counter[str] = Counter()
         self._numbers: Counter[tuple[int, str, str]] = Counter()
 
     def add(self, line: bytes) -> Call | None:
-        """Note a line; returns the call that it begins, if that changes a file below the root."""
+        """Note a line; returns the call that it begins, if that changes a file below the root, or beside it."""
         match = _ENTRY.match(line)
-        below = self._below.search(line)
-        if match is None or below is None:
+        paths = self._below.findall(line.partition(b") = ")[0])
+        if match is None or not paths:
             return None
-        thread, name, path = int(match[1]), match[2].decode(), (below[1] or b"").decode()
-        self._numbers[thread, name, path] += 1
+        thread, name = int(match[1] or self._caller), match[2].decode()
+        for path in set(paths):
+            self._numbers[thread, name, self._relative(path)] += 1
         if name in OPENING and not _WRITABLE.search(line):
             return None
         self._points[name] += 1
-        call = Call(Point(name, self._points[name]), thread, path, self._numbers[thread, name, path])
+        path = self._relative(paths[0])
+        number = self._numbers[thread, name, path]
+        call = Call(Point(name, self._points[name]), thread, path, number, thread == self._caller)
         self.calls.append(call)
         return call
+
+    def _relative(self, path: bytes) -> str:
+        return os.path.relpath(path.decode(), self._root)
 
 
 def _watch(output: int, caller: int, root: Path, kill: Kill | None) -> _Seen:
     """Read what strace shows to its end; kill where it is asked for, and see whether that was in time."""
-    seen = _Seen(root)
+    seen = _Seen(root, caller)
     victim, at = None, 0.0
     for line in _entries(output):
         call = seen.add(line)
         if victim is not None:
             seen.exact = seen.exact and call is None and not _carried_out(line, victim)
-        elif call is not None and kill is not None and call.point == kill.point:
+        elif call is not None and kill is not None and kill.is_at(call):
             (os.killpg if kill.whole else os.kill)(caller, signal.SIGKILL)
             victim, at, seen.exact = call, time.monotonic(), True
         elif b"(INJECTED)" in line:

@@ -2,8 +2,10 @@
 
 import pytest
 
-from tests.crash.bench import Bench
+from tests.crash import points
+from tests.crash.bench import Bench, all_right
 from tests.crash.cases import VERBS
+from tests.crash.judge import Failure
 from tests.crash.strace import Kill, Point
 
 pytestmark = pytest.mark.crash
@@ -13,17 +15,20 @@ CUT = [name for name in VERBS if name != "recover"]
 
 @pytest.mark.parametrize("name", CUT)
 def test_a_kill_leaves_the_state_before_or_after(bench: Bench, name: str) -> None:
-    bench.kill(bench.prepared(name))
+    all_right(bench.kills(bench.prepared(name)))
 
 
 @pytest.mark.parametrize("name", CUT)
 def test_a_failing_system_call_leaves_the_state_before_or_after(bench: Bench, name: str) -> None:
-    bench.fail(bench.prepared(name))
+    all_right(bench.failures(bench.prepared(name)))
 
 
 @pytest.mark.parametrize("name", ["import", "create a full one"])
 def test_a_copy_that_says_it_worked_although_its_last_writes_failed_is_not_believed(bench: Bench, name: str) -> None:
-    bench.fail_each(bench.prepared(name), "fdatasync")
+    prepared = bench.prepared(name)
+    calls = [call for call in points.distinct(prepared.calls) if call.point.name == "fdatasync"]
+
+    all_right(bench.failures(prepared, [Failure(call, "ENOSPC") for call in calls]))
 
 
 @pytest.mark.parametrize("name", ["create", "revert", "restore as a snapshot", "create a volume"])
@@ -33,8 +38,8 @@ def test_a_recovery_that_is_killed_itself_is_made_good_by_the_next(bench: Bench,
     renames = [call.point for call in prepared.calls if call.point.name == "rename"]  # the first one commits
     point = Point("rename", nth) if nth <= len(renames) else Point("unlink", 1)
 
-    bench.kill(bench.crashed(prepared, Kill(point, True)))
+    all_right(bench.kills(bench.crashed(prepared, Kill(point, True))))
 
 
 def test_a_purge_that_is_killed_in_its_recovery_too_goes_on(bench: Bench) -> None:
-    bench.kill(bench.crashed(bench.prepared("purge"), Kill(Point("unlink", 1), True)))
+    all_right(bench.kills(bench.crashed(bench.prepared("purge"), Kill(Point("unlink", 1), True))))

@@ -11,7 +11,7 @@ from snapengine import errors, lock
 from snapengine.engine import Engine
 from tests import images, qemu
 from tests.crash import strace
-from tests.crash.bench import Bench
+from tests.crash.bench import Bench, all_right
 from tests.crash.strace import Kill, Point
 from tests.oracle import CLUSTER, MIB, Oracle, poke
 
@@ -192,4 +192,4 @@ def test_a_second_delete_goes_on_where_a_kill_has_cut_off_the_first(pair: Pair, 
 @pytest.mark.parametrize("verb", ["create a group", "create a group, one full", "revert to a group", "ungroup"])
 @pytest.mark.parametrize("nth", [1, 2, 3])
 def test_a_recovery_that_is_killed_itself_is_made_good_by_the_next(bench: Bench, verb: str, nth: int) -> None:
-    bench.kill(bench.crashed(bench.prepared(verb), Kill(Point("rename", nth), True)))
+    all_right(bench.kills(bench.crashed(bench.prepared(verb), Kill(Point("rename", nth), True))))

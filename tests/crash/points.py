@@ -1,0 +1,51 @@
+"""Where to cut a verb off: at every call that changes files, or at a sample of them."""
+
+import random
+from collections.abc import Sequence
+
+from tests.crash.judge import Failure
+from tests.crash.strace import INTERRUPTIBLE, NAMES, Call, Kill
+
+ERRORS = ("ENOSPC", "EIO", "EINTR")
+HOWS = ("kill", *ERRORS)
+NAMED, KILLS = 4, 2  # points of a sample, for each verb: at calls that change a name, at others
+
+
+def kills(calls: Sequence[Call]) -> list[Kill]:
+    """Return a kill of all processes at each call, and one of the engine alone at each call of its tools."""
+    return [*(Kill(call, True) for call in calls), *(Kill(call, False) for call in calls if not call.own)]
+
+
+def failures(calls: Sequence[Call], errors: Sequence[str] = ERRORS) -> list[Failure]:
+    """Return a failure of each call with each of errors; EINTR where the call may return it."""
+    return [Failure(call, error) for error in errors for call in distinct(calls) if may_return(call, error)]
+
+
+def may_return(call: Call, error: str) -> bool:
+    """Tell whether a call may fail with this error."""
+    return error != "EINTR" or call.point.name in INTERRUPTIBLE
+
+
+def distinct(calls: Sequence[Call]) -> list[Call]:
+    """Return calls without those that can't be told from another one; threads of a tool write side by side."""
+    return list({call.place: call for call in calls}.values())
+
+
+def some_kills(calls: Sequence[Call]) -> list[Kill]:
+    """Return a sample of the kills, the same one each time, most of them at changes of names."""
+    named = [call for call in calls if call.point.name in NAMES]
+    others = [call for call in calls if call.point.name not in NAMES]
+    chance = random.Random(_seed(calls))
+    chosen = [*chance.sample(named, min(NAMED, len(named))), *chance.sample(others, min(KILLS, len(others)))]
+    return [Kill(call, n % 2 == 0) for n, call in enumerate(chosen)]
+
+
+def some_failures(calls: Sequence[Call]) -> list[Failure]:
+    """Return a sample of the failures, the same one each time, one with each error."""
+    chance = random.Random(_seed(calls))
+    able = {error: [call for call in distinct(calls) if may_return(call, error)] for error in ERRORS}
+    return [Failure(chance.choice(found), error) for error, found in able.items() if found]
+
+
+def _seed(calls: Sequence[Call]) -> str:
+    return str(sorted(call.point for call in calls))
