@@ -1,0 +1,51 @@
+"""The soak's command line: `python -m tests.soak --minutes 5 --seed 1`; ends in totals."""
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.soak import run
+from tests.soak.broken import BROKEN
+from tests.soak.run import Report
+
+PLACE = Path(".soak")
+
+
+def main(words: list[str]) -> int:
+    """Let processes work and tell how it went; returns the exit code, 1 where something was not as it must be."""
+    options = _options(words)
+    PLACE.mkdir(exist_ok=True)
+    what = f"seed {options.seed}, {options.minutes:g} minutes, {run.WORKERS} workers, {run.READERS} readers"
+    print(f"soak: {what}", flush=True)
+    with tempfile.TemporaryDirectory(dir=PLACE, prefix="run-", ignore_cleanup_errors=True) as place:
+        started = time.monotonic()
+        report = run.soak(Path(place).absolute(), options.minutes * 60, options.seed, options.broken)
+    _tell(report, time.monotonic() - started)
+    return int(bool(report.faults))
+
+
+def _options(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=2.0, help="how long (default: 2)")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="what verbs and kills are drawn from")
+    parser.add_argument("--broken", choices=BROKEN, default="", help="break the engine in this way: must be noticed")
+    return parser.parse_args(words)
+
+
+def _tell(report: Report, seconds: float) -> None:
+    for verb, count in report.done.most_common():
+        print(f"  {verb:20}{count:8}")
+    seconds_, verb, holder = report.waited
+    print(f"soak: {report.done.total()} verbs in {seconds:.0f} s, {report.refused} refused, {report.kills} kills")
+    print(f"soak: longest wait for a lock {seconds_:.2f} s ({verb}, held by {holder})")
+    print(f"soak: what a killed process had started was gone after {report.lived:.2f} s at most")
+    print(f"soak: losses and faults: {len(report.faults)}")
+    for fault in report.faults:
+        print(fault)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
