@@ -185,10 +185,11 @@ def test_a_revert_waits_for_a_create_and_hinders_none(engine: Engine) -> None:
     volume = engine.create_volume("db", 2**20).uuid
     snapshot = engine.create_snapshot(volume, "base").uuid
     env = environment(SNAPENGINE_ROOT=str(engine.root))
-    loop = f"for i in 1 2 3 4 5 6; do {sys.executable} -m snapengine snapshot revert {snapshot} --yes || exit; done"
+    loop = f"for i in 1 2 3; do {sys.executable} -m snapengine snapshot revert {snapshot} --yes || exit; done"
     with subprocess.Popen(["bash", "-c", loop], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as reverts:
         while reverts.poll() is None:
             engine.create_snapshot(volume, "more")
+            engine.undo_snapshot(volume)  # else each revert finds more to look at than the one before
         assert reverts.stderr is not None
         assert (reverts.returncode, reverts.stderr.read()) == (0, b"")
     assert engine.verify() == ()

@@ -11,7 +11,7 @@ import pytest
 from snapengine import errors
 from snapengine.engine import Engine
 from snapengine.inventory import VolumeType
-from tests import check
+from tests import check, images
 from tests.oracle import MIB, Oracle
 
 # CONTRACT.md, section 1: every key of an inventory, but the two that are left out when there is none.
@@ -172,11 +172,14 @@ def test_depth_three_with_more_than_sixteen_branches_and_reverts_across_trees(or
 def test_a_hundred_creates_in_sequence_make_one_straight_line(oracle: Oracle) -> None:
     oracle.engine.set_depth_limit(119)
     volume = oracle.volume()
+    oracle.write(volume)
     made = [oracle.create(volume, str(count)) for count in range(100)]
 
     assert [s.parent_uuid for s in made] == [None, *(s.uuid for s in made[:-1])]
     assert [s.distance for s in oracle.engine.list_snapshots(volume)] == list(range(1, 101))
-    oracle.check()
+    assert oracle.engine.verify() == ()
+    for path in (oracle.engine.volume_path(volume), oracle.engine.snapshot_path(made[50].uuid)):
+        assert images.read(path) == oracle.expected[volume]
 
 
 @pytest.mark.parametrize(
