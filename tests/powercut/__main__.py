@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 
 from tests.powercut import disk, workers
 from tests.powercut.sabotage import SABOTAGES
@@ -29,11 +28,13 @@ def main(words: list[str]) -> int:
     if missing := [kind for kind in kinds if not disk.fits(kind)]:
         raise SystemExit(f"this needs root, /dev/fuse, qemu-storage-daemon and the tools of {', '.join(missing)}")
     started, outcomes, tried = time.monotonic(), list[tuple[Job, Outcome]](), 0
-    with suppress(KeyboardInterrupt, BrokenProcessPool):  # a worker that was killed, when memory was short, say
+    try:
         for job, found in workers.done(workers.tried, jobs, options.workers):
             outcomes += ((job, outcome) for outcome in found)
             tried += 1
             _tell(job, found, len(outcomes))
+    except (KeyboardInterrupt, BrokenProcessPool) as e:
+        print(f"powercut: stopped early by {type(e).__name__}; a worker breaks when something kills it")
     print(_table(outcomes))
     seconds = time.monotonic() - started
     print(f"powercut: {len(outcomes)} cuts in {seconds:.0f} s, seeds {seeds[0]} to {seeds[-1]}, {tried} of {len(jobs)}")
