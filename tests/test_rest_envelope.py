@@ -191,3 +191,14 @@ def test_an_answer_is_never_empty_and_never_encoded(client: Client, still: str) 
 
     assert reply.status_code == 200 and "content-encoding" not in reply.headers
     assert int(reply.headers["content-length"]) == len(reply.content) > 0
+
+
+def test_a_reply_waits_for_no_acknowledgement_of_the_client(server: Server, client: Client) -> None:
+    spent = []
+
+    for _ in range(40):
+        began = time.monotonic()
+        client.done("GET", "/zones")
+        spent.append(time.monotonic() - began)
+
+    assert min(spent) < 0.035  # with headers and body in two delayed packets each takes 40 ms or more
