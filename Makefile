@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv demo test check lint bench crash soak powercut robot clean ready-demo ready-test ready-bench
+.PHONY: help venv demo test check lint bench crash soak powercut hostile robot clean ready-demo ready-test ready-bench
 
 python := .venv/bin/python
 # The command as a user has it; Debian keeps mkfs.xfs and libvirtd out of a user's PATH.
@@ -41,6 +41,9 @@ powercut: ready-test ## Cut the power in every verb (root, long): FS=ext4|xfs VE
 	@$(with_venv) $(python) -m tests.powercut $(if $(FS),--fs $(FS)) $(if $(VERBS),--verbs '$(VERBS)') \
 		$(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seed $(SEED)) $(if $(CUTS),--cuts $(CUTS)) \
 		$(if $(BROKEN),--broken $(BROKEN))
+
+hostile: ready-test ## Bring hostile images to every door, and mutants to prove that it counts (long): IMAGE=x DOOR=y
+	@$(with_venv) $(python) -m tests.hostile $(if $(IMAGE),--image "$(IMAGE)") $(if $(DOOR),--door "$(DOOR)") --mutants
 
 robot: ready-test ## Walk at random over all verbs: STEPS=200 SEED=1 DISK=plain|xfs, or REPLAY=file
 	@$(with_venv) $(python) -m tests.robot $(if $(STEPS),--steps $(STEPS)) $(if $(SEED),--seed $(SEED)) \

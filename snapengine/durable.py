@@ -10,31 +10,32 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
 from typing import IO
 
-from snapengine import errors, layout, units
+from snapengine import attributes, errors, layout, units
 
 _BLOCK = 64 * units.KIB
 _ZEROS = bytes(_BLOCK)
-_ACL = "system.posix_acl_access"
-_ATTRIBUTES = {_ACL, "security.selinux"}
 _NOTE = "user.snapengine."
 
 
 @contextmanager
-def replacing(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
+def replacing(path: Path, mode: int | None = None) -> Iterator[IO[bytes]]:
     """
     Open a file that takes path's place, whole and durably, when the block ends well.
 
-    When the block raises, path is as it was and nothing is left over.
+    It has this mode, or else the owner and mode of what has the name. When the block raises, path is as it was and
+    nothing is left over.
     """
     new = path.with_name(layout.new(path.name, uuid.uuid4().hex))
     try:
-        with _create(new, mode) as f:
+        with _create(new, 0o644 if mode is None else mode) as f:
+            if mode is None:
+                attributes.resemble(f.fileno(), (path,))
             yield f
             f.flush()
             os.fsync(f.fileno())
@@ -46,15 +47,20 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
     sync_directory(path.parent)
 
 
-def write(path: Path, data: bytes, mode: int = 0o644) -> None:
+def write(path: Path, data: bytes, mode: int | None = None) -> None:
     """Write data to path, whole and durably: path holds the old content or all of data at every instant."""
     with replacing(path, mode) as f:
         f.write(data)
 
 
-def prepare(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Write data to a new file at path and sync it; its name is durable after the next sync_directory."""
+def prepare(path: Path, data: bytes, mode: int = 0o644, like: Iterable[Path] = ()) -> None:
+    """
+    Write data to a new file at path and sync it; its name is durable after the next sync_directory.
+
+    Its owner and mode are those of the first file of like that is there, else it has this mode.
+    """
     with _create(path, mode) as f:
+        attributes.resemble(f.fileno(), like)
         fill(f.fileno(), data)
 
 
@@ -168,29 +174,6 @@ def require_room(directory: Path, size: int) -> None:
     if size > free:
         need, there = units.format_size(size), units.format_size(free)
         raise errors.NoSpace(what=f"no room in {directory}: {need} may be needed, {there} are free; make room first")
-
-
-def copy_attributes(fd: int, path: Path) -> None:
-    """
-    Give path the owner, mode, ACL and security label of the open file fd.
-
-    Raises Denied where we may not, before anything was replaced: the VM's user could not open the new image.
-    """
-    old = os.fstat(fd)
-    try:
-        own = os.stat(path, follow_symlinks=False)
-        if (own.st_uid, own.st_gid) != (old.st_uid, old.st_gid):
-            os.chown(path, old.st_uid, old.st_gid, follow_symlinks=False)
-        if own.st_mode != old.st_mode:
-            os.chmod(path, stat.S_IMODE(old.st_mode))
-        wanted = set(os.listxattr(fd)) & _ATTRIBUTES
-        for name in wanted:
-            os.setxattr(path, name, os.getxattr(fd, name), follow_symlinks=False)
-        if _ACL not in wanted and _ACL in os.listxattr(path, follow_symlinks=False):  # its directory's default
-            os.removexattr(path, _ACL, follow_symlinks=False)
-    except PermissionError as e:
-        what = f"can't give the new image {path} the owner or label of the one it replaces; run as root or as its owner"
-        raise errors.Denied(what=what) from e
 
 
 def note(path: Path, kind: str, data: bytes) -> bool:

@@ -178,6 +178,7 @@ class OverQuota(NoSpace):
 class Denied(Error):
     """The operating system refuses access; the message says which command mends it."""
 
+    what: str
     msg = "{self.what}"
     exit_code = 8
     description = "Permission denied by the operating system"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from snapengine import (
+    attributes,
     chain,
     conversion,
     driver,
@@ -21,6 +22,7 @@ from snapengine import (
     inspector,
     layout,
     lock,
+    ownership,
     records,
     store,
     units,
@@ -64,7 +66,7 @@ def export(opened: Store, snapshot: str, wanted: Wanted, wait: float, progress: 
     which can't be undone; what lies behind the virtual size stays. Raises Conflict where FILE is there without force,
     Invalid for what can't be written to, NoSpace, Busy, NotFound, Locked; then FILE is as it was.
     """
-    target = Path(os.path.realpath(wanted.file))
+    target = Path(os.path.realpath(ownership.unplanted(wanted.file)))
     mode = _check_target(opened, target, wanted)
     with _layers(opened, snapshot, wait) as layers:
         if mode is not None and stat.S_ISBLK(mode):
@@ -156,10 +158,9 @@ def _to_file(
     fmt = _format(None, wanted)
     durable.require_room(target.parent, _required(layers, fmt, share))
     with _beside(target) as (fd, new):
-        conversion.export(
-            _paths(layers), Path(f"/dev/fd/{fd}"), fmt, compress=wanted.compress, share=share, progress=progress
-        )  # fmt: skip
-        if fmt == "qcow2" and (found := driver.check(Path(f"/dev/fd/{fd}"))) != driver.Check():
+        to = Path(f"/dev/fd/{fd}")
+        conversion.export(_paths(layers), to, fmt, compress=wanted.compress, share=share, progress=progress)
+        if fmt == "qcow2" and (found := driver.check(to)) != driver.Check():
             raise errors.CommandFailed(command="qemu-img convert", status=0, stderr=f"the copy is bad: {found}")
         durable.sync_file(new)
         size = os.fstat(fd).st_size
@@ -185,7 +186,7 @@ def _give_name(new: Path, target: Path, wanted: Wanted) -> None:
                 raise errors.Conflict(what=f"{wanted.file} was made meanwhile; give --force to replace it")
             if imagelock.is_used(old):
                 raise errors.Busy(what=f"{wanted.file} is open in {imagelock.holder(old)}; give another path")
-            durable.copy_attributes(old, new)
+            attributes.copy(old, new)
         finally:
             os.close(old)
     durable.rename(new, target)

@@ -22,6 +22,7 @@ def make(root: Path, name: str, depth: int) -> Store:
     if root.exists():
         _require_empty(root)  # before anything is made there, and once more when nobody else can be making one
     _make_root(root)
+    store.require_safe(root)
     with lock.exclusive(root, "init"):
         store.require_safe(root)
         _require_empty(root)

@@ -176,7 +176,8 @@ class PrimaryStorage(Struct, frozen=True, kw_only=True, omit_defaults=False):
     The store's own record; root is where it was last used (DESIGN, section 2: a moved store).
 
     reflinks tells whether files may share extents here, as found when the store was made or moved, unless
-    reflinks_setting forbids it.
+    reflinks_setting forbids it. image_owner (USER:GROUP) and image_mode (octal) are those of the images of new volumes,
+    where they do not say default.
     """
 
     uuid: str
@@ -187,6 +188,8 @@ class PrimaryStorage(Struct, frozen=True, kw_only=True, omit_defaults=False):
     max_incremental_snapshot_num: int = 64
     reflinks: bool = False
     reflinks_setting: Setting = "auto"
+    image_owner: str = "default"
+    image_mode: str = "default"
 
 
 Record = TypeVar("Record", bound=Struct)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from snapengine import (
+    attributes,
     bitmaps,
     caching,
     chain,
@@ -175,7 +176,7 @@ def finish_down(
         driver.commit(target, into.source, progress, direct=direct)
     bitmaps.join(paths, source)
     sound.check(source)
-    durable.copy_attributes(held, source)
+    attributes.copy(held, source)
     with imagelock.lease(held, target, volume):
         durable.rename(source, target)
     durable.sync_directory(directory)

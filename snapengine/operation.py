@@ -12,6 +12,7 @@ Run a plan under the journal, with the volume's lock held and every VM kept out.
 How recovery tells on which side of the rename a crash was stands in resume.py.
 """
 
+import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from pathlib import Path
 import msgspec
 
 from snapengine import (
+    attributes,
     beginning,
     chain,
     durable,
@@ -31,6 +33,7 @@ from snapengine import (
     layout,
     merge,
     notes,
+    ownership,
     plan,
     records,
     resume,
@@ -41,7 +44,7 @@ from snapengine.chain import Pattern
 from snapengine.draft import Plan
 from snapengine.hold import Held, Image
 from snapengine.intent import Entry
-from snapengine.inventory import SnapshotRecord, TrashRecord, VolumeRecord
+from snapengine.inventory import PrimaryStorage, SnapshotRecord, TrashRecord, VolumeRecord
 from snapengine.printed import Progress
 from snapengine.store import Store
 
@@ -111,7 +114,7 @@ def ready(work: Held, entry: Entry, old: Image | Pattern, making: Making) -> Ite
         durable.reserve(new)  # resume.py goes by its name, and the tool may be slower than we are with the records
     with making(new) as made:
         prepare(work.directory, made)
-    durable.copy_attributes(old.fd, new)
+    attributes.copy(old.fd, new)
     with imagelock.held(new, work.volume.uuid) as fd:
         chain.opened(fd, new, chain.expected(entry.backing))  # what the tool made, not what it said
         hold.require_single(fd, new)
@@ -193,11 +196,35 @@ def appear(opened: Store, made: Plan, steps: Callable[[Path], None], given: str 
     with beginning.begun(opened.root, made.entry, given):
         durable.make_directory(source)
         steps(source)
+        _hand_over(opened.record, source)
         durable.rename(source, target)
         resume.finish(opened.root, made.entry)
 
 
+def _hand_over(setting: PrimaryStorage, volume: Path) -> None:
+    """
+    Give the images of a new volume the owner and mode that the store's settings say.
+
+    The owner's group may enter its directories then, and read its records.
+    """
+    user, group = (-1, -1) if setting.image_owner == ownership.DEFAULT else ownership.ids(setting.image_owner)
+    for path in (volume, *volume.rglob("*")):
+        own = stat.S_IMODE(path.lstat().st_mode)
+        if path.suffix == ".qcow2":
+            mode = own if setting.image_mode == ownership.DEFAULT else int(setting.image_mode, 8)
+            attributes.give(path, user, group, mode)
+        elif group != -1:
+            attributes.give(path, -1, group, own | (0o050 if path.is_dir() else 0o040))
+
+
 def prepare(directory: Path, made: Plan) -> None:
-    """Write the records of a plan under their temporary names."""
+    """
+    Write the records of a plan under their temporary names.
+
+    Each has the owner and mode of the record that it replaces, a new one those of the volume's own.
+    """
+    targets = {rename.source: rename.target for rename in made.entry.publish}
+    volume = directory / layout.record(made.entry.volume_uuid)
     for name, record in made.records.items():
-        durable.prepare(directory / name, inventory.encode(record))
+        like = (directory / targets.get(name, name), volume)
+        durable.prepare(directory / name, inventory.encode(record), like=like)

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from snapengine import errors, inventory, layout, tree
+from snapengine import errors, inventory, layout, ownership, tree
 from snapengine.inventory import Record, SnapshotRecord, TrashRecord, VolumeRecord
 
 ATTEMPTS = 100  # a reader loses this often only against writers without a pause
@@ -74,6 +74,7 @@ def stored_volume(directory: Path) -> VolumeRecord:
     volume = layout.volume_of(directory)
     path = directory / layout.record(volume)
     try:
+        _require_own(directory)
         record = read(path, VolumeRecord)
     except FileNotFoundError as e:
         if directory.is_dir():
@@ -82,6 +83,15 @@ def stored_volume(directory: Path) -> VolumeRecord:
     if record.uuid != volume:
         raise errors.Corrupt(what=f"record {path} is of another volume, {record.uuid}")
     return record
+
+
+def _require_own(directory: Path) -> None:
+    """Raise Corrupt where a volume's directories are links to elsewhere, or others could plant files in them."""
+    try:
+        for path in (directory.parent, directory):
+            ownership.require_own(path)
+    except errors.Denied as e:
+        raise errors.Corrupt(what=e.what, hint="nothing in it was looked at") from e
 
 
 def placed(record: VolumeRecord, directory: Path) -> VolumeRecord:

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from snapengine import (
+    attributes,
     beginning,
     chain,
     conversion,
@@ -117,7 +118,7 @@ def over_frozen(work: Held, entry: Entry, old: Image, making: Callable[[Path], P
         if made is None:
             settle.settle(root, entry)
             return
-        durable.copy_attributes(old.fd, new)
+        attributes.copy(old.fd, new)
         for name in set(entry.made) - set(made.records):
             durable.link(old.layer.path, work.directory / name)
         operation.prepare(work.directory, made)

@@ -11,6 +11,7 @@ import msgspec
 
 from snapengine import (
     arguments,
+    attributes,
     chain,
     depth,
     driver,
@@ -138,7 +139,7 @@ def _copied(
     durable.reserve(target)
     notes.reserve(target)
     made = duplicate.make(work.store, layers, target, progress=progress)
-    durable.copy_attributes(old.fd, target)
+    attributes.copy(old.fd, target)
     with driver.creating_overlay(overlay, target.name, old.layer.header.size):
         yield planned(made.allocated)
     _renew_bitmaps(overlay, old)

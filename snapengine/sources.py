@@ -70,6 +70,8 @@ def open_source(opened: Store, file: Path, fmt: Format | None, *, raw_base: bool
     """
     with ExitStack() as stack:
         top = _open(file, stack)
+        if os.fstat(top.fd).st_size == 0:
+            raise errors.Refused(path=file, why="it is empty; give an image with something in it", check="format")
         found = fmt or _detect(top.fd, file)
         layers = _chain(top, file, stack, raw_base) if found == "qcow2" else [top]
         if found not in ("qcow2", fmt if fmt == "raw" else None):
@@ -123,8 +125,6 @@ def _stamp(status: os.stat_result) -> tuple[int, ...]:
 
 def _detect(fd: int, file: Path) -> Format:
     """Return the format whose magic file bears; raw is what bears none."""
-    if os.fstat(fd).st_size == 0:
-        raise errors.Refused(path=file, why="it is empty; give an image with something in it", check="format")
     found = foreign.looks_like(fd) or "raw"
     for known in get_args(Format):
         if found == known:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from snapengine import arguments, deleted, discard, errors, journal, layout, lock, records, reflink, store
+from snapengine import arguments, deleted, discard, errors, journal, layout, lock, ownership, records, reflink, store
 from snapengine.inventory import PrimaryStorage, Setting, Struct
 from snapengine.store import Store
 
@@ -134,10 +134,7 @@ def set_depth(opened: Store, depth: int, wait: float) -> PrimaryStorage:
     """
     arguments.depth(depth)
     with lock.exclusive(opened.root, "set the depth limit", wait):
-        record = store.open_store(opened.root).record
-        new = msgspec.structs.replace(record, max_incremental_snapshot_num=depth)
-        store.write_storage(opened.root, new)
-    return new
+        return _rewritten(opened, max_incremental_snapshot_num=depth)
 
 
 def set_reflinks(opened: Store, setting: Setting, wait: float) -> PrimaryStorage:
@@ -152,7 +149,34 @@ def set_reflinks(opened: Store, setting: Setting, wait: float) -> PrimaryStorage
         if setting == "on" and not found:
             what = f"files in {opened.root} can't share extents; XFS and btrfs have that, 'auto' uses it where it works"
             raise errors.Conflict(what=what)
-        record = store.open_store(opened.root).record
-        new = msgspec.structs.replace(record, reflinks=found, reflinks_setting=setting)
-        store.write_storage(opened.root, new)
+        return _rewritten(opened, reflinks=found, reflinks_setting=setting)
+
+
+def set_image_owner(opened: Store, owner: str, wait: float) -> PrimaryStorage:
+    """
+    Set who owns the images of new volumes, USER:GROUP, or default: whoever makes them.
+
+    One durable replacement of the store's record, as for set_depth. Raises Invalid for names that this host does not
+    know, Denied for an owner to whom this process may not give files.
+    """
+    owner = ownership.owner(owner)
+    if owner != ownership.DEFAULT and os.geteuid() != 0:
+        user, group = ownership.ids(owner)
+        if user != os.geteuid() or group not in (os.getegid(), *os.getgroups()):
+            raise errors.Denied(what=f"only root can give images to {owner}; run as root")
+    with lock.exclusive(opened.root, "set the owner", wait):
+        return _rewritten(opened, image_owner=owner)
+
+
+def set_image_mode(opened: Store, mode: str, wait: float) -> PrimaryStorage:
+    """Set the octal mode of the images of new volumes, or default: as the umask lets it be; as for set_image_owner."""
+    mode = ownership.mode(mode)
+    with lock.exclusive(opened.root, "set the mode", wait):
+        return _rewritten(opened, image_mode=mode)
+
+
+def _rewritten(opened: Store, **changes: object) -> PrimaryStorage:
+    """Replace fields of the store's own record, whose lock the caller holds."""
+    new = msgspec.structs.replace(store.open_store(opened.root).record, **changes)
+    store.write_storage(opened.root, new)
     return new

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -11,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from snapengine import arguments, durable, errors, inventory, layout, records, reflink, units
+from snapengine import arguments, durable, errors, inventory, layout, ownership, records, reflink, units
 from snapengine.inventory import PrimaryStorage, VolumeRecord
 from snapengine.owners import AccountRecord, Accounts
 from snapengine.records import Contents
@@ -21,6 +20,7 @@ log = logging.getLogger(__name__)
 Found = TypeVar("Found")
 
 STORAGE_NOTE, ACCOUNTS_NOTE = "storage", "accounts"
+_PARTS = (layout.JOURNAL, layout.GROUPS, layout.SERVER, layout.TRASH, *layout.TYPES.values())
 
 
 class Store(NamedTuple):
@@ -42,14 +42,9 @@ def now() -> str:
 
 def require_safe(root: Path) -> None:
     """Raise Denied where somebody else could plant files, or a directory of the store is a link to elsewhere."""
-    parts = (layout.JOURNAL, layout.GROUPS, layout.SERVER, *layout.TYPES.values())
-    for path in (root, *(root / part for part in parts)):
+    for path in (root, *(root / part for part in _PARTS)):
         with suppress(FileNotFoundError):
-            mode = os.lstat(path).st_mode
-            if stat.S_ISLNK(mode):
-                raise errors.Denied(what=f"{path} is a symbolic link; a store's directories must be real ones")
-            if mode & 0o002:
-                raise errors.Denied(what=f"{path} can be written by everybody; mend it with 'chmod o-w {path}'")
+            ownership.require_own(path)
 
 
 def open_store(root: Path) -> Store:
@@ -144,6 +139,8 @@ def _names(directory: Path, prefix: str) -> list[str]:
 
 def _is_own(entry: os.DirEntry[str], prefix: str) -> bool:
     is_named = entry.name.startswith(prefix) and layout.is_uuid(entry.name.removeprefix(prefix))
+    if is_named and entry.is_symlink():
+        log.warning("left out: %s is a symbolic link; a store's directories must be real ones", entry.path)
     return is_named and entry.is_dir(follow_symlinks=False)
 
 
@@ -155,6 +152,7 @@ def find_volume(root: Path, volume: str) -> Path:
                 path = root / part / account / f"vol-{volume}"
                 if path.is_dir() and not path.is_symlink():
                     return path / layout.SNAPSHOTS
+        ownership.require_no_links(root / part for part in layout.TYPES.values())
     raise errors.unknown("volume", volume)
 
 

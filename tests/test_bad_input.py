@@ -356,7 +356,7 @@ HOSTILE: list[tuple[str, Callable[[Path], object], str]] = [
     ("a directory", lambda path: path.mkdir(), "it is a directory, not a regular file"),
     ("a link", lambda path: path.symlink_to("/etc/passwd"), "it is a symbolic link"),
     ("a FIFO", os.mkfifo, "it is a FIFO, not a regular file"),
-    ("a socket", a_socket, "it is a socket or a device"),
+    ("a socket", a_socket, "it is a socket, not a regular file"),
 ]  # fmt: skip
 IMAGES = pytest.mark.parametrize(
     ("make", "why"), [(make, why) for _, make, why in HOSTILE], ids=[name for name, _, _ in HOSTILE]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from snapengine import durable, errors
+from snapengine import attributes, durable, errors
 from tests import privileged
 from tests.crash import strace
 
@@ -260,7 +260,7 @@ def test_a_new_image_gets_owner_and_mode_of_the_one_it_replaces(tmp_path: Path, 
     old.chmod(mode)
     new.write_text("")
     with opened(old) as fd:
-        durable.copy_attributes(fd, new)
+        attributes.copy(fd, new)
 
     stat = new.stat()
     assert (stat.st_uid, stat.st_gid, stat.st_mode & 0o7777) == (64055, 108, mode)
@@ -276,7 +276,7 @@ def test_a_new_image_gets_the_acl_and_the_label_of_the_one_it_replaces(tmp_path:
     os.setxattr(old, "security.selinux", b"system_u:object_r:svirt_image_t:s0\0")
     new.write_text("")
     with opened(old) as fd:
-        durable.copy_attributes(fd, new)
+        attributes.copy(fd, new)
 
     assert acl(new) == acl(old) and "user:64055:rw-" in acl(new)
     assert os.getxattr(new, "security.selinux") == b"system_u:object_r:svirt_image_t:s0\0"
@@ -290,7 +290,7 @@ def test_a_new_image_loses_the_acl_that_its_directory_gave_it(tmp_path: Path) ->
     new.write_text("")
     assert "user:64055:rw-" in acl(new)
     with opened(old) as fd:
-        durable.copy_attributes(fd, new)
+        attributes.copy(fd, new)
 
     assert acl(new) == acl(old)
 
@@ -301,7 +301,7 @@ def test_other_extended_attributes_are_not_copied(tmp_path: Path) -> None:
     new.write_text("")
     os.setxattr(old, "user.comment", b"mine")
     with opened(old) as fd:
-        durable.copy_attributes(fd, new)
+        attributes.copy(fd, new)
     assert os.listxattr(new) == []
 
 
@@ -310,7 +310,7 @@ def test_other_extended_attributes_are_not_copied(tmp_path: Path) -> None:
 def test_an_owner_who_can_not_be_given_is_denied_and_says_who_can() -> None:
     def copy(old: Path, new: Path) -> None:
         with opened(old) as fd:
-            durable.copy_attributes(fd, new)
+            attributes.copy(fd, new)
 
     with privileged.open_directory() as place:
         (place / "old").write_text("")

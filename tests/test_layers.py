@@ -30,11 +30,11 @@ LAYERS = (
     ("blank", "claims", "clones", "custody", "deleted", "founding", "inside", "maps", "quota"),
     ("chain", "driver", "imagelock", "journal", "notes", "roster", "store"),
     ("durable", "foreign", "lock", "records", "reflink"),
-    ("inspector", "intent", "tree", "visible"),
+    ("attributes", "inspector", "intent", "tree", "visible"),
     ("checks", "extents"),
     ("clusters", "tables"),
     ("arguments", "command", "layout", "owners", "passwords", "qcow2"),
-    ("inventory", "limits", "printed"),
+    ("inventory", "limits", "ownership", "printed"),
     ("spans", "units"),
     ("errors", "version"),
 )

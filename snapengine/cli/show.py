@@ -117,6 +117,11 @@ def setting(key: str, is_on: bool, said: str) -> None:
         line(said if said != "auto" else f"{'on' if is_on else 'off'} (auto)")
 
 
+def word(key: str, found: str) -> None:
+    """Print a setting that is a word: in JSON under key, in text bare."""
+    raw(wire.document({key: found}) if in_json() else found.encode())
+
+
 def nothing() -> None:
     """Print that all is well: nothing in text."""
     if in_json():

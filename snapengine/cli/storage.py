@@ -129,3 +129,34 @@ def reflinks(setting: "Setting | None") -> None:
     engine = session.engine()
     storage = engine.storage if setting is None else engine.set_reflinks(setting)
     show.setting("reflinks", storage.reflinks, storage.reflinks_setting)
+
+
+@config.command()
+@click.argument("setting", required=False, metavar="[USER:GROUP]", help="The new owner, or 'default'.")
+def owner(setting: str | None) -> None:
+    """
+    Print or set who owns the images of new volumes.
+
+    'default' is whoever makes them. The group may read the records of those volumes too. An image that replaces
+    another one, say after a snapshot or a revert, always has the owner, mode, ACL and label of that.
+
+    \b
+    snapengine config owner libvirt-qemu:kvm
+    """
+    engine = session.engine()
+    show.word("imageOwner", (engine.storage if setting is None else engine.set_image_owner(setting)).image_owner)
+
+
+@config.command()
+@click.argument("setting", required=False, metavar="[MODE]", help="The new mode, octal, or 'default'.")
+def mode(setting: str | None) -> None:
+    """
+    Print or set the mode of the images of new volumes.
+
+    'default' is what the umask makes of 0644. See 'snapengine config owner --help' for images that replace others.
+
+    \b
+    snapengine config mode 0640
+    """
+    engine = session.engine()
+    show.word("imageMode", (engine.storage if setting is None else engine.set_image_mode(setting)).image_mode)

@@ -114,6 +114,14 @@ class Engine(Volumes, Snapshots, Groups, Trash, Accounts):
         """Set whether copies share extents where the file system can do that; see status.set_reflinks."""
         return status.set_reflinks(self._store, setting, self.wait)
 
+    def set_image_owner(self, owner: str) -> PrimaryStorage:
+        """Set who owns the images of new volumes, USER:GROUP or default; see status.set_image_owner."""
+        return status.set_image_owner(self._store, owner, self.wait)
+
+    def set_image_mode(self, mode: str) -> PrimaryStorage:
+        """Set the octal mode of the images of new volumes, say 0640, or default; see status.set_image_mode."""
+        return status.set_image_mode(self._store, mode, self.wait)
+
     def list_tags(self, uuid: str | None = None) -> tuple[Tag, ...]:
         """Return the tags of a volume or snapshot, or all."""
         return tag.list_all(self._store, uuid)

@@ -8,8 +8,10 @@ A case is a line of JSON, [image, door]; its answer is another. A mark in strace
 """
 
 import contextlib
+import importlib
 import json
 import os
+import pkgutil
 import resource
 import stat
 import sys
@@ -18,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+import snapengine
 from fixtures.hostile import corpus
 from snapengine import cli
 from tests.hostile import doors, mutants
@@ -48,11 +51,21 @@ def main(words: list[str]) -> None:
     images = {image.name: image for image in [*corpus.images(), mutants.SOUND]}
     known = {door.name: door for door in doors.DOORS}
     mutants.apply(mutant)
+    _load_all()
     for number, line in enumerate(sys.stdin):
         image, door = json.loads(line)
         answer = _tried(number, images[image], known[door], directory, kept)
         sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
         sys.stdout.flush()
+
+
+def _load_all() -> None:
+    """Load all modules that a command may load late, so that not each case has to."""
+    for module in pkgutil.walk_packages(snapengine.__path__, "snapengine."):
+        if module.name != "snapengine.__main__":
+            importlib.import_module(module.name)
+    for name in ("sh", "ctypes", "rich.table", "logging", "tempfile", "traceback"):
+        importlib.import_module(name)
 
 
 def _tried(number: int, image: corpus.Image, door: doors.Door, directory: Path, kept: Path) -> Answer:
