@@ -38,10 +38,11 @@ _NO_TARGETS = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a FIFO", stat.S_IFSOC
 
 
 class Exported(Struct, frozen=True, kw_only=True):
-    """Where an export went; size is the bytes of the file, of a device or stream those that were written."""
+    """Where an export went; size is its bytes, of a device or stream those written; only a file has a checksum."""
 
     path: str
     size: int
+    checksum: str | None = None
 
 
 class Wanted(NamedTuple):

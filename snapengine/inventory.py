@@ -67,12 +67,14 @@ class SnapshotRecord(Snapshot, frozen=True, kw_only=True):
     The file beside a frozen image.
 
     generation is the volume's from which on the snapshot exists: a reader leaves out what is ahead of the volume's
-    record, since its verb has not ended. linked tells that it stands on its volume's base.
+    record, since its verb has not ended. linked tells that it stands on its volume's base. checksum is that of the
+    image, None before one was asked for, or since a verb has rewritten the image.
     """
 
     schema_version: int
     generation: int
     linked: bool = False
+    checksum: str | None = None
     system_tags: tuple[str, ...] = ()
     user_tags: tuple[str, ...] = ()
 

@@ -121,6 +121,8 @@ def applied(family: Family, step: Step, new_tree: str, now: str) -> Family:
     kept = {uuid: record for uuid, record in family.trash.items() if uuid not in step.drop}
     trees = _trees(family, there, parents, new_tree, now)
     snapshots = _placed(there, parents, trees)
+    if step.child in snapshots:
+        snapshots[step.child] = _changed(snapshots[step.child], checksum=None)  # its image is written to
     trash = {uuid: _changed(record, snapshot_uuid=parents[uuid]) for uuid, record in kept.items()}
     volume = _changed(family.volume, trees=tuple(trees), gone=step.drop, moved=_moved(family, snapshots, trash))
     return _linked(Family(volume, snapshots, trash), family, step)

@@ -116,11 +116,22 @@ def take_back(root: Path, entry: Entry, kept: Kept | None = None) -> None:
     if entry.pulled is not None:
         with _kept(directory, entry, kept, entry.pulled):
             sound.check(directory / entry.pulled)
+        _forget_checksum(directory, entry.pulled)
     _note_broken(directory, _mended(directory, entry, kept, committed=False))
     if entry.commit is not None and layout.is_new(entry.commit.source):
         if directory.is_dir():
             durable.sync_directory(directory)
         _remove(directory / entry.commit.source)
+
+
+def _forget_checksum(directory: Path, name: str) -> None:
+    """Drop the checksum of a snapshot whose image a tool has begun to write to: it reads the same, but is not."""
+    uuid = layout.uuid_of(name)
+    if uuid is None or uuid == layout.volume_of(directory):
+        return
+    record = records.read_snapshot(directory, uuid)
+    if record.checksum is not None:
+        notes.write(directory / layout.record(uuid), msgspec.structs.replace(record, checksum=None))
 
 
 def _mended(directory: Path, entry: Entry, kept: Kept | None, *, committed: bool) -> tuple[str, ...]:

@@ -137,7 +137,7 @@ def planned(place: Place, volume: VolumeRecord, snapshot: SnapshotRecord, backin
     Until the end the old image keeps a second name, by which recovery tells that all was ready for the rename.
     """
     image, second = layout.image(snapshot.uuid), layout.trash_image(place.operation)
-    record = msgspec.structs.replace(snapshot, size=allocated, last_op_date=place.now)
+    record = msgspec.structs.replace(snapshot, size=allocated, checksum=None, last_op_date=place.now)
     changed = draft.following(place, volume)
     written = [(layout.record(snapshot.uuid), record), (layout.record(volume.uuid), changed)]
     rename = Rename(source=layout.new(image, place.operation), target=image)

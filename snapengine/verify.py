@@ -14,6 +14,7 @@ import msgspec
 
 from snapengine import (
     chain,
+    checksums,
     clones,
     deleted,
     errors,
@@ -45,8 +46,8 @@ _REGROUP = "harmless; restore the record of the snapshot or of the group from a 
 class _Look:
     """How deep verify looks, and how far it is, by what the images take."""
 
-    def __init__(self, directories: Iterable[Path], deep: bool, progress: Progress | None) -> None:
-        self.deep = deep
+    def __init__(self, directories: Iterable[Path], deep: bool, progress: Progress | None, rate: int | None) -> None:
+        self.deep, self.rate = deep, rate
         self._progress = progress
         self._done = self._total = 0
         with suppress(OSError):  # what can't be read is a problem of its own
@@ -62,18 +63,19 @@ class _Look:
 
 
 def verify(
-    opened: Store, volumes: tuple[str, ...], deep: bool, wait: float, progress: Progress | None = None
-) -> tuple[Problem, ...]:
+    opened: Store, volumes: tuple[str, ...], deep: bool, wait: float, progress: Progress | None = None,
+    rate: int | None = None,
+) -> tuple[Problem, ...]:  # fmt: skip
     """
     Return all problems of the volumes, or of the whole store when none are given.
 
-    deep runs `qemu-img check` on each image too; progress is told the fraction done after each. A volume is looked at
-    under its lock, together with others that only read: Locked when a writing operation holds it for longer than wait
-    seconds.
+    deep runs `qemu-img check` on each image too, and reads those that have a checksum, without a lock and at most rate
+    bytes a second; progress is told the fraction done after each. All else is done under the volume's lock, together
+    with others that only read: Locked when a writing operation holds it for longer than wait seconds.
     """
     root, uuid = opened.root, opened.record.uuid
     named = [store.find_volume(root, v) for v in volumes]
-    look = _Look(named or store.all_directories(root), deep, progress)
+    look = _Look(named or store.all_directories(root), deep, progress, rate)
     if named:
         return tuple(_volumes(root, named, look, wait))
     whole = _volumes(root, store.all_directories(root), look, wait)
@@ -92,6 +94,8 @@ def _locked(root: Path, directory: Path, look: _Look, wait: float) -> Iterator[P
     with lock.shared(directory.parent, "verify", wait):
         found = _volume(root, directory, look)
     yield from found
+    if look.deep:
+        yield from checksums.problems(root, (directory,), wait, look.rate)
 
 
 def _outside(opened: Store) -> Iterator[Problem]:

@@ -1,5 +1,6 @@
 """Export: whole, consistent and standing on nothing, in each format, and what is left behind when it fails."""
 
+import hashlib
 import io
 import os
 import signal
@@ -331,6 +332,7 @@ def test_the_command_line_exports_to_files_and_to_its_output(site: Site) -> None
     line = CommandLine(site.engine.root)
     assert line.json("snapshot", "export", "db/second", str(site.file)) == {
         "path": str(site.file), "size": site.file.stat().st_size,
+        "checksum": "sha256:" + hashlib.sha256(site.file.read_bytes()).hexdigest(),
     }  # fmt: skip
     assert "--force" in line.error(4, "snapshot", "export", "db/second", str(site.file))
     assert str(site.file) in line.text("snapshot", "export", "db/second", str(site.file), "--force", "--compress")

@@ -20,7 +20,7 @@ LAYERS = (
     ("clone", "exporting", "flatten", "grouping", "importing", "preview", "regrouping", "renewal"),
     ("accounts", "credentials", "delete", "diff", "group", "recovery", "remaking", "resize", "shrinking", "sizes",
      "snapshot", "states", "status", "tag", "trash", "undo", "verify", "volume"),
-    ("discard", "move", "rescue", "steps", "unfinished"),
+    ("checksums", "discard", "move", "rescue", "steps", "unfinished"),
     ("depth", "health", "lookup", "operation", "remains"),
     ("beginning", "hold"),
     ("conversion", "duplicate", "fate", "plan", "settle", "sources", "step_plan", "strays", "tidy"),

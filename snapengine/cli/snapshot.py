@@ -181,7 +181,8 @@ def _question(engine: "snapengine.Engine", snapshot: str, verbs: set[str]) -> st
 )
 @click.option("--compress", is_flag=True, help="Compress the data of a qcow2 image.")
 @click.option("--force", is_flag=True, help="Replace FILE, or what a block device holds.")
-def export(snapshot: str, file: str, fmt: str | None, compress: bool, force: bool) -> None:
+@click.option("--no-checksum", is_flag=True, help="Do not read FILE once more to tell its sha256.")
+def export(snapshot: str, file: str, fmt: str | None, compress: bool, force: bool, no_checksum: bool) -> None:
     """
     Write what a snapshot froze to an image that stands on nothing.
 
@@ -200,7 +201,8 @@ def export(snapshot: str, file: str, fmt: str | None, compress: bool, force: boo
             engine.stream_snapshot(found, sys.stdout.buffer, progress=report)
             return
         made = engine.export_snapshot(
-            found, file, cast("Format | None", fmt), compress=compress, force=force, progress=report
+            found, file, cast("Format | None", fmt), compress=compress, force=force,
+            checksum=not no_checksum, progress=report
         )  # fmt: skip
     show.one(made)
 
@@ -239,3 +241,4 @@ snapshot.add_command(removing.delete)
 snapshot.add_command(removing.undo)
 snapshot.add_command(comparing.diff)
 snapshot.add_command(comparing.size)
+snapshot.add_command(comparing.checksum)

@@ -63,19 +63,21 @@ def status() -> None:
     help="The volumes to look at. Default: the whole store.",
     shell_complete=complete.volumes,
 )
-@click.option("--deep", is_flag=True, help="Run 'qemu-img check' on each image too.")
-def verify(volumes: tuple[str, ...], deep: bool) -> None:
+@click.option("--deep", is_flag=True, help="Run 'qemu-img check' on each image too, and compare checksums.")
+@click.option("--rate", type=settings.SIZE, metavar="BYTES", help="Read at most so much a second, as 50M.")
+def verify(volumes: tuple[str, ...], deep: bool, rate: int | None) -> None:
     """
     Compare the records with the images.
 
-    Nothing is changed.
+    Nothing is changed. For checksums ('snapshot checksum' makes them) images are read without a lock, so other work
+    goes on.
 
     Exit code 0: all is well; 6: there are problems, each with what to do.
     """
     engine = session.engine(recover=False)
     found = tuple(engine.find_volume(volume) for volume in volumes)
     with progress.shown("checking", lambda: _taken(engine, found)) as report:
-        problems = engine.verify(found, deep=deep, progress=report if deep else None)
+        problems = engine.verify(found, deep=deep, progress=report if deep else None, rate=rate)
     if show.in_json():
         show.raw(wire.document({"problems": problems}))
     else:

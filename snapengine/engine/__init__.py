@@ -139,7 +139,8 @@ class Engine(Volumes, Snapshots, Groups, Trash, Accounts):
         return repair.repair(self._store, volumes, self.wait, dry_run)
 
     def verify(
-        self, volumes: tuple[str, ...] = (), *, deep: bool = False, progress: Progress | None = None
-    ) -> tuple[Problem, ...]:
+        self, volumes: tuple[str, ...] = (), *, deep: bool = False, progress: Progress | None = None,
+        rate: int | None = None,
+    ) -> tuple[Problem, ...]:  # fmt: skip
         """Return what is wrong with these volumes, or with the whole store; changes nothing. See verify.verify."""
-        return verify.verify(self._store, volumes, deep, self.wait, progress)
+        return verify.verify(self._store, volumes, deep, self.wait, progress, rate)

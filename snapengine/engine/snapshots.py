@@ -4,7 +4,10 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from snapengine import delete, diff, errors, exporting, preview, shrinking, sizes, snapshot, undo
+import msgspec
+
+from snapengine import checksums, delete, diff, errors, exporting, preview, shrinking, sizes, snapshot, undo
+from snapengine.checksums import Checksum
 from snapengine.conversion import Format
 from snapengine.cost import Direction
 from snapengine.delete import Deleted
@@ -61,11 +64,25 @@ class Snapshots(Opened):
 
     def export_snapshot(
         self, uuid: str, file: str | os.PathLike[str], format: Format | None = None, *, compress: bool = False,
-        force: bool = False, progress: Progress | None = None,
+        force: bool = False, checksum: bool = True, progress: Progress | None = None,
     ) -> Exported:  # fmt: skip
-        """Write what the snapshot froze to a file (qcow2 by default) or a block device (raw); see exporting.export."""
+        """
+        Write what the snapshot froze to a file (qcow2 by default) or a block device (raw); see exporting.export.
+
+        With checksum a file is read once more for it; a block device has none, since more may lie behind what was
+        written.
+        """
         wanted = exporting.Wanted(Path(os.path.abspath(file)), format, compress, force)
-        return exporting.export(self._store, uuid, wanted, self.wait, progress)
+        made = exporting.export(self._store, uuid, wanted, self.wait, progress)
+        if not checksum or not wanted.file.is_file():
+            return made
+        return msgspec.structs.replace(made, checksum=checksums.of_file(Path(os.path.realpath(wanted.file))))
+
+    def checksum_snapshot(
+        self, uuid: str, *, rate: int | None = None, progress: Progress | None = None
+    ) -> Checksum:  # fmt: skip
+        """Return the checksum of a snapshot's image, which it gets where it has none yet; see checksums.note."""
+        return checksums.note(self._store, uuid, self.wait, rate, progress)
 
     def stream_snapshot(self, uuid: str, out: BinaryIO, *, progress: Progress | None = None) -> Exported:
         """Write what the snapshot froze, raw, to an open file such as a pipe; see exporting.stream."""

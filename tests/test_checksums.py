@@ -1,0 +1,169 @@
+"""Checksums: a frozen image that changes is found and named; verbs that rewrite one on purpose raise no alarm."""
+
+import hashlib
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from snapengine import errors, inventory, records
+from snapengine.engine import Engine
+from tests import prepared, privileged
+from tests.command_line import CommandLine
+from tests.crash import strace
+from tests.crash.strace import Kill
+from tests.oracle import CLUSTER, Oracle
+from tests.prepared import Prepared
+from tests.test_verify import set_refcount
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    store = prepared.make(tmp_path_factory.mktemp("checksums") / "storage")
+    store.oracle.create(store.volume, "third")
+    store.oracle.write(store.volume)
+    store.oracle.create(store.volume, "fourth")
+    noted(store.engine)
+    return store
+
+
+@pytest.fixture
+def store(template: Prepared, tmp_path: Path) -> Prepared:
+    return template.copied(tmp_path / "storage")
+
+
+def noted(engine: Engine) -> None:
+    for snapshot in engine.list_snapshots():
+        engine.checksum_snapshot(snapshot.uuid)
+
+
+def kept(store: Prepared, uuid: str) -> str | None:
+    return records.read_snapshot(store.directory, uuid).checksum
+
+
+def flip(path: Path, at: int) -> None:
+    with open(path, "r+b") as f:
+        f.seek(at)
+        byte = f.read(1)[0]
+        f.seek(at)
+        f.write(bytes([byte ^ 1]))
+
+
+@pytest.mark.parametrize("at", [0, -1], ids=["in the data", "in the last byte"])
+def test_a_bit_that_flips_in_a_frozen_image_is_found_and_the_image_is_named(store: Prepared, at: int) -> None:
+    image = store.image(store.first)
+    flip(image, image.read_bytes().index(b"\1" * CLUSTER) if at == 0 else image.stat().st_size - 1)
+    assert store.engine.verify() == ()
+    (found,) = store.engine.verify(deep=True)
+    assert (found.kind, found.object, found.path) == ("content-changed", store.first, str(image))
+    assert store.engine.repair().left[0].kind == "content-changed"
+
+
+def test_a_checksum_is_what_sha256sum_gives_and_stays_what_it_was(store: Prepared) -> None:
+    whole = "sha256:" + hashlib.sha256(store.image(store.first).read_bytes()).hexdigest()
+    assert store.engine.checksum_snapshot(store.first).checksum == whole == kept(store, store.first)
+    store.engine.update_snapshot(store.first, name="renamed")
+    store.oracle.write(store.volume)
+    store.oracle.create(store.volume, "more")
+    store.oracle.revert(store.second)
+    assert kept(store, store.first) == whole
+    store.oracle.check()
+
+
+def repaired(store: Prepared) -> None:
+    """Have a frozen image, of which nobody took a checksum yet, mended."""
+    set_refcount(store.image(store.second), 9, 1)
+    store.edit(store.second, checksum=None)
+    store.engine.checksum_snapshot(store.second)
+    assert len(store.engine.repair().repaired) == 1
+    assert kept(store, store.second) is None
+
+
+REWRITES: dict[str, Callable[[Prepared], object]] = {
+    "delete by pull": lambda s: s.oracle.delete(s.first, direction="pull"),
+    "delete by commit": lambda s: s.oracle.delete(s.engine.find_snapshot("third"), direction="commit"),
+    "undo": lambda s: s.oracle.undo(s.volume),
+    "shrink": lambda s: [s.oracle.shrink(each.uuid) for each in s.engine.list_snapshots()],
+    "repair": lambda s: repaired(s),
+}
+
+
+@pytest.mark.parametrize("how", REWRITES)
+def test_a_verb_that_rewrites_a_frozen_image_raises_no_alarm(store: Prepared, how: str) -> None:
+    REWRITES[how](store)
+    store.oracle.check()
+    noted(store.engine)
+    assert store.engine.verify(deep=True) == ()
+    assert None not in {kept(store, each.uuid) for each in store.engine.list_snapshots()}
+
+
+def test_a_merge_on_a_clone_raises_no_alarm(tmp_path: Path) -> None:
+    with privileged.xfs(tmp_path, 512) as disk:
+        oracle = Oracle(Engine.init(disk / "storage"))
+        volume = oracle.volume()
+        names = []
+        for at in range(3):
+            oracle.write(volume, at * CLUSTER)
+            names.append(oracle.create(volume, f"s{at}").uuid)
+        noted(oracle.engine)
+        prepared.delete(oracle, "clone", names[1])
+        oracle.check()
+
+
+def test_a_pull_that_is_cut_off_raises_no_alarm(store: Prepared) -> None:
+    copy = store.copied(store.root.with_name("listed"))
+    calls = strace.listed(partial(pull, copy), copy.root).calls
+    writes = [call for call in calls if call.path.endswith(f"{store.second}.qcow2") and "write" in call.point.name]
+    assert len(writes) > 2
+    strace.killed(partial(pull, store), store.root, Kill(writes[-2].point, True), 4)
+    Engine.open(store.root)
+    assert store.engine.verify(deep=True) == ()
+
+
+def pull(store: Prepared) -> None:
+    store.engine.delete_snapshots((store.first,), direction="pull")
+
+
+def test_a_slow_look_keeps_nobody_waiting_and_is_not_misled(store: Prepared) -> None:
+    found: list[object] = []
+    look = threading.Thread(target=lambda: found.extend(Engine.open(store.root).verify(deep=True, rate=CLUSTER * 16)))
+    look.start()
+    quick = Engine.open(store.root, wait=1.0)
+    store.oracle.engine = quick
+    store.oracle.delete(store.first, direction="pull")
+    store.oracle.create(store.volume, "meanwhile")
+    assert look.is_alive()
+    look.join()
+    assert found == []
+    store.oracle.check()
+
+
+def test_an_image_that_is_rewritten_while_it_is_read_gets_no_checksum(store: Prepared) -> None:
+    record = records.read_snapshot(store.directory, store.first)
+    plain = msgspec.structs.replace(record, checksum=None)
+    store.record(store.first).write_bytes(inventory.encode(plain))
+    with pytest.raises(errors.Busy, match="was rewritten"):
+        store.engine.checksum_snapshot(store.first, progress=lambda done: flip(store.image(store.first), 70_000))
+    assert kept(store, store.first) is None
+
+
+def test_the_command_gives_all_snapshots_a_checksum(store: Prepared) -> None:
+    line = CommandLine(store.root)
+    told = line.json("snapshot", "checksum", "--rate", "1G")["inventories"]
+    assert {each["uuid"]: each["checksum"] for each in told} == {
+        each.uuid: kept(store, each.uuid) for each in store.engine.list_snapshots()
+    }
+    assert len(line.json("snapshot", "checksum", "db/first")["inventories"]) == 1
+    flip(store.image(store.second), store.image(store.second).stat().st_size - 1)
+    assert line("verify", "--deep", "--rate", "100M").stdout.startswith("content-changed: ")
+
+
+def test_an_export_tells_the_checksum_of_its_file(store: Prepared, tmp_path: Path) -> None:
+    file = tmp_path / "out.qcow2"
+    made = store.engine.export_snapshot(store.first, file)
+    assert made.checksum == "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()
+    line = CommandLine(store.root)
+    assert "checksum" not in line.json("snapshot", "export", "db/first", str(tmp_path / "two"), "--no-checksum")
