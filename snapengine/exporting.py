@@ -225,8 +225,7 @@ def _tidy(directory: Path) -> None:
 
 def _to_device(layers: tuple[chain.Layer, ...], device: Path, progress: Progress | None) -> int:
     """Write over the start of a block device that nobody else has open; returns the bytes written."""
-    size = layers[0].header.size
-    fd = _open_device(device)
+    size, fd = layers[0].header.size, _open_device(device)
     try:
         if imagelock.openers(fd):
             raise errors.Busy(what=f"{device} is open in {imagelock.holder(fd)}; close it there first")
@@ -237,9 +236,9 @@ def _to_device(layers: tuple[chain.Layer, ...], device: Path, progress: Progress
         os.set_inheritable(fd, True)
         conversion.overwrite(_paths(layers), Path(f"/dev/fd/{fd}"), progress)
         durable.sync_file(Path(f"/dev/fd/{fd}"))
+        return size
     finally:
         os.close(fd)
-    return size
 
 
 def _open_device(device: Path) -> int:
