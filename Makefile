@@ -2,20 +2,23 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv demo test check lint bench crash soak powercut hostile robot clean ready-demo ready-test ready-bench
+.PHONY: help venv demo serve-demo test check lint bench crash soak powercut hostile robot clean ready-demo ready-test ready-bench
 
 python := .venv/bin/python
 # The command as a user has it; Debian keeps mkfs.xfs and libvirtd out of a user's PATH.
 with_venv := PATH="$$PWD/.venv/bin:$$PATH:/usr/sbin:/sbin"
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s  %s\n", $$1, $$2}' Makefile
 
 venv: ready-demo ## Make .venv, with the command in it: .venv/bin/snapengine
 	@echo "ready: .venv/bin/snapengine"
 
 demo: ready-demo ## Show the engine at work on a small disk
 	@$(with_venv) bash fixtures/demo.sh
+
+serve-demo: ready-demo ## Show the server at work: the published call, a job, the tree
+	@$(with_venv) bash fixtures/serve-demo.sh
 
 test: ready-test ## Run the tests
 	@$(with_venv) $(python) -m pytest -n 4 --dist worksteal
