@@ -94,21 +94,15 @@ def start(tmp_path: Path) -> Iterator[Start]:
         each.stop(signal.SIGKILL)
 
 
-@pytest.fixture
-def own(start: Start) -> Server:
-    """Return a server of the test's own, with a window of a moment."""
-    return start(SNAPENGINE_SERVE_WINDOW="0.3", SNAPENGINE_SERVE_GRACE="1")
-
-
 def at_work(server: Server) -> list[int]:
     """Return the worker processes of a server."""
     found = [pid for pid in children(server.process.pid) if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     return found[1:]
 
 
-def test_a_call_that_takes_longer_than_the_window_becomes_a_job(own: Server) -> None:
-    client = own.client()
-    volume = client.volume()
+def test_a_call_that_takes_longer_than_the_window_becomes_a_job(start: Start) -> None:
+    own = start(SNAPENGINE_SERVE_WINDOW="0.3")
+    client, volume = own.client(), own.engine.create_volume("slow", MIB).uuid
 
     with lock.exclusive(own.engine.volume_path(volume).parent.parent, "a test"):
         began = time.monotonic()
@@ -121,7 +115,8 @@ def test_a_call_that_takes_longer_than_the_window_becomes_a_job(own: Server) -> 
     assert (done.status_code, done.json()["inventory"]["name"]) == (200, "late")
 
 
-def test_operations_on_a_busy_volume_keep_no_others_waiting(own: Server) -> None:
+def test_operations_on_a_busy_volume_keep_no_others_waiting(start: Start) -> None:
+    own = start()
     client = own.client()
     busy, free = client.volume("busy"), client.volume("free")
 
