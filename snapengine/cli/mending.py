@@ -1,15 +1,18 @@
 """What puts a damaged primary storage right: repair and rebuild."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 import snapengine
 from snapengine import errors
 from snapengine.cli import complete, session, settings, show, text, wire
-from snapengine.health import Problem
-from snapengine.inventory import Struct
-from snapengine.remaking import Made
+
+if TYPE_CHECKING:
+    from snapengine.health import Problem
+    from snapengine.inventory import Struct
+    from snapengine.remaking import Made
 
 
 @click.command(cls=settings.Verb)
@@ -54,7 +57,7 @@ def rebuild(dry_run: bool) -> None:
     _show(done, [_made(each) for each in done.rebuilt], [problem(each) for each in done.left], "nothing to rebuild")
 
 
-def _show(done: Struct, lines: Sequence[str], left: Sequence[str], nothing: str) -> None:
+def _show(done: "Struct", lines: Sequence[str], left: Sequence[str], nothing: str) -> None:
     """Print what was done and what was left; exit as verify does where something was."""
     if show.in_json():
         show.raw(wire.document(done))
@@ -65,10 +68,10 @@ def _show(done: Struct, lines: Sequence[str], left: Sequence[str], nothing: str)
         raise click.exceptions.Exit(errors.Corrupt.exit_code)
 
 
-def _made(each: Made) -> str:
+def _made(each: "Made") -> str:
     return text.plain(f"{each.kind} {each.object}: {each.message}: {each.path}")
 
 
-def problem(found: Problem) -> str:
+def problem(found: "Problem") -> str:
     """Return a problem as a line."""
     return text.plain(f"{found.kind}: {found.message}: {found.path} (of {found.object}); {found.repair}")

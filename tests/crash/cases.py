@@ -110,6 +110,8 @@ VERBS = {
     "flatten, nothing to keep": Verb("clean", lambda o, t: o.flatten(t.volume)),
     "flatten a linked clone": Verb("linked", lambda o, t: o.flatten(_clone(o))),
     "set reflinks": Verb("plain", lambda o, t: o.engine.set_reflinks("off")),
+    "set the images' owner": Verb("plain", lambda o, t: o.engine.set_image_owner("root:root")),
+    "set the images' mode": Verb("plain", lambda o, t: o.engine.set_image_mode("0640")),
     "resize": Verb("plain", lambda o, t: o.resize(t.volume, 2 * MIB)),
     "resize, more tables": Verb("small clusters", lambda o, t: o.resize(t.volume, 40 * MIB)),
     "delete a volume": Verb(
