@@ -142,13 +142,13 @@ def test_the_first_start_prints_a_password_once(tmp_path: Path) -> None:
 def test_settings_come_from_a_file_the_environment_and_the_line(tmp_path: Path) -> None:
     path = tmp_path / "serve.toml"
     root = tmp_path / "storage"
-    path.write_text('host = "192.0.2.1"\nsession_seconds = 5\naccess_log = false\n')
-    more = {"SNAPENGINE_SERVE_CONFIG": str(path), "SNAPENGINE_SERVE_SESSION_SECONDS": "1"}
+    path.write_text('host = "192.0.2.1"\nsession_seconds = 600\naccess_log = false\n')
+    more = {"SNAPENGINE_SERVE_CONFIG": str(path), "SNAPENGINE_SERVE_SESSION_SECONDS": "4"}
     server = Server(root, "--host", "127.0.0.1", **more)
 
     client = server.client()
     assert client.done("GET", "/zones")["total"] == 0
-    time.sleep(1.2)
+    time.sleep(4.2)
     assert client.error("GET", "/zones")["code"] == "ID.1001"
     assert server.stop() == 0
     assert '"api"' not in server.log.read_text()
