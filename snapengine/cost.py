@@ -41,8 +41,8 @@ class Cost(NamedTuple):
 def costs(child: Sequence[Extent], run: Sequence[Sequence[Extent]]) -> dict[Way, Cost]:
     """Return what it costs that child takes in the layers of run, top first, by each way."""
     above = [child, *run[:-1]]
-    missing = spans.minus(spans.union(*map(covered, run)), covered(child))
-    pulled = spans.intersection(missing, spans.union(*(covered(layer, data_only=True) for layer in run)))
+    missing = _missing(child, run)
+    pulled = _pulled(missing, run)
     written = spans.union(*(covered(layer, data_only=True) for layer in above))
     found = [
         Cost("clone", 0, sum(map(len, above))),
@@ -63,15 +63,23 @@ def room(way: Way, child: Sequence[Extent], run: Sequence[Sequence[Extent]], clu
     lies in whole clusters of its own, unless those are smaller than a file system's blocks, or compressed.
     """
     if way in ("pull", "rebase"):
-        missing = spans.minus(spans.union(*map(covered, run)), covered(child))
-        held = spans.union(*(covered(layer, data_only=True) for layer in run))
-        return _grown(spans.rounded(spans.intersection(missing, held), clusters[0]), clusters[0])
+        return _grown(spans.rounded(_pulled(_missing(child, run), run), clusters[0]), clusters[0])
     cluster, above = clusters[-1], [child, *run[:-1]]
     is_sharing = way == "clone" and min(clusters) >= max(cluster, _BLOCK)
     data = (e for layer in above for e in layer if e.kind == "compressed" or (e.kind == "data" and not is_sharing))
     full = spans.rounded(((extent.start, extent.end) for extent in data), cluster)
     zeros = [span for layer in above for span in _torn(layer, cluster)]
     return _grown(spans.union(full, zeros), cluster)
+
+
+def _missing(child: Sequence[Extent], run: Sequence[Sequence[Extent]]) -> spans.Spans:
+    """Return what the layers of run hold and child does not."""
+    return spans.minus(spans.union(*map(covered, run)), covered(child))
+
+
+def _pulled(missing: spans.Spans, run: Sequence[Sequence[Extent]]) -> spans.Spans:
+    """Return what of the missing is data, which a pull copies."""
+    return spans.intersection(missing, spans.union(*(covered(layer, data_only=True) for layer in run)))
 
 
 def _torn(layer: Sequence[Extent], cluster: int) -> Iterator[spans.Span]:
