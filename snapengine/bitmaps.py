@@ -39,8 +39,7 @@ def read(path: Path) -> tuple[Bitmap, ...]:
     """Return the bitmaps of an image as it is now: a tool that wrote to it may have moved them."""
     fd = inspector.open_image(path)
     try:
-        header = chain.opened(fd, path).header
-        return tables.read_bitmaps(fd, header, path=path) if tables.has_bitmaps(header) else ()
+        return tables.kept_bitmaps(fd, chain.opened(fd, path).header, path=path)
     finally:
         os.close(fd)
 

@@ -39,17 +39,13 @@ def mend(path: Path, bitmaps: tuple[str, ...]) -> tuple[str, ...]:
 
 def inconsistent(fd: int, layer: chain.Layer) -> tuple[str, ...]:
     """Return the names of the dirty bitmaps of an open image that a QEMU which was killed left marked as in use."""
-    return tuple(bitmap.name for bitmap in _kept(fd, layer) if bitmap.in_use)
+    found = tables.kept_bitmaps(fd, layer.header, path=layer.path)
+    return tuple(bitmap.name for bitmap in found if bitmap.in_use)
 
 
 def _bitmaps(path: Path) -> tuple[tables.Bitmap, ...]:
     fd = chain.open_layer(path)
     try:
-        return _kept(fd, chain.opened(fd, path))
+        return tables.kept_bitmaps(fd, chain.opened(fd, path).header, path=path)
     finally:
         os.close(fd)
-
-
-def _kept(fd: int, layer: chain.Layer) -> tuple[tables.Bitmap, ...]:
-    """Return the dirty bitmaps that count; where the header was rewritten without them, there are none."""
-    return tables.read_bitmaps(fd, layer.header, path=layer.path) if tables.has_bitmaps(layer.header) else ()

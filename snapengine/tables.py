@@ -56,9 +56,12 @@ def has_bitmaps(header: Header) -> bool:
 
 def active_bitmaps(fd: int, header: Header, *, path: Path | str = "") -> tuple[Bitmap, ...]:
     """Return the bitmaps that QEMU would record writes in: consistent, saved correctly, enabled."""
-    if not has_bitmaps(header):
-        return ()
-    return tuple(b for b in read_bitmaps(fd, header, path=path) if b.auto and not b.in_use)
+    return tuple(b for b in kept_bitmaps(fd, header, path=path) if b.auto and not b.in_use)
+
+
+def kept_bitmaps(fd: int, header: Header, *, path: Path | str = "") -> tuple[Bitmap, ...]:
+    """Return the bitmaps that count; where the header was rewritten without them, there are none."""
+    return read_bitmaps(fd, header, path=path) if has_bitmaps(header) else ()
 
 
 def read_bitmaps(fd: int, header: Header, *, path: Path | str = "") -> tuple[Bitmap, ...]:
