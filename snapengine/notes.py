@@ -6,6 +6,7 @@ keep theirs bit for bit, and nothing waits for it to be durable. `cp -a`, `rsync
 Nothing but `rebuild` ever reads it.
 """
 
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -21,26 +22,33 @@ _LONG = ("description", "systemTags", "userTags", "trees")  # what a note does w
 
 def write(path: Path, record: Struct) -> None:
     """Write the record of an image at path, whole and durably, and note it at the image."""
-    durable.write(path, inventory.encode(record))
-    keep(path)
+    data = inventory.encode(record)
+    durable.write(path, data)
+    _keep(path, data)
 
 
 def prepare(path: Path, record: Struct) -> None:
     """Do as write() does for a new file, whose name is durable after the next sync_directory."""
-    durable.prepare(path, inventory.encode(record))
-    keep(path)
+    data = inventory.encode(record)
+    durable.prepare(path, data)
+    _keep(path, data)
 
 
 def keep(path: Path) -> None:
     """Note the record at path at the image beside it, as far as that can be done."""
-    if not path.name.endswith(".json"):
-        return
-    image = path.with_name(layout.image_beside(path.name))
-    try:
-        data = records.read_bytes(path)
+    with suppress(OSError, errors.Corrupt, msgspec.DecodeError):  # whoever needs the record itself says so
+        if _is_record(path):
+            _keep(path, records.read_bytes(path))
+
+
+def _keep(path: Path, data: bytes) -> None:
+    if _is_record(path):
+        image = path.with_name(layout.image_beside(path.name))
         durable.note(image, _KIND, data if len(data) <= _ROOM else _short(data))
-    except (OSError, errors.Corrupt, msgspec.DecodeError):
-        return  # whoever needs the record itself says so
+
+
+def _is_record(path: Path) -> bool:
+    return path.name.endswith(".json")
 
 
 def _short(data: bytes) -> bytes:
