@@ -7,22 +7,15 @@ import click
 
 import snapengine
 from snapengine import errors
-from snapengine.cli import complete, session, settings, show, text, wire
+from snapengine.cli import options, session, settings, show, text, wire
 
 if TYPE_CHECKING:
-    from snapengine.health import Problem
     from snapengine.inventory import Struct
     from snapengine.remaking import Made
 
 
 @click.command(cls=settings.Verb)
-@click.argument(
-    "volumes",
-    nargs=-1,
-    metavar="[VOLUME]...",
-    help="The volumes to repair. Default: the whole store.",
-    shell_complete=complete.volumes,
-)
+@options.volumes("repair")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 def repair(volumes: tuple[str, ...], dry_run: bool) -> None:
     """
@@ -36,7 +29,7 @@ def repair(volumes: tuple[str, ...], dry_run: bool) -> None:
     """
     engine = session.engine(recover=not dry_run)
     done = engine.repair(tuple(engine.find_volume(volume) for volume in volumes), dry_run=dry_run)
-    left = [f"{problem(each)}; it is left: {text.plain(each.why)}" for each in done.left]
+    left = [f"{text.problem(each)}; it is left: {text.plain(each.why)}" for each in done.left]
     _show(done, [_made(each) for each in done.repaired], left, "no problems")
 
 
@@ -54,7 +47,8 @@ def rebuild(dry_run: bool) -> None:
     """
     said = settings.current()
     done = snapengine.Engine.rebuild(said.root, dry_run=dry_run, wait=said.wait)
-    _show(done, [_made(each) for each in done.rebuilt], [problem(each) for each in done.left], "nothing to rebuild")
+    left = [text.problem(each) for each in done.left]
+    _show(done, [_made(each) for each in done.rebuilt], left, "nothing to rebuild")
 
 
 def _show(done: "Struct", lines: Sequence[str], left: Sequence[str], nothing: str) -> None:
@@ -70,8 +64,3 @@ def _show(done: "Struct", lines: Sequence[str], left: Sequence[str], nothing: st
 
 def _made(each: "Made") -> str:
     return text.plain(f"{each.kind} {each.object}: {each.message}: {each.path}")
-
-
-def problem(found: "Problem") -> str:
-    """Return a problem as a line."""
-    return text.plain(f"{found.kind}: {found.message}: {found.path} (of {found.object}); {found.repair}")

@@ -68,6 +68,17 @@ _dry_run = click.option(
 _yes = click.option("-y", "--yes", is_flag=True, help="Go ahead without a question.")
 
 
+def volumes(verb: str) -> Callable[[Function], Function]:
+    """Return the argument of a verb on some volumes, or on all of the store."""
+    return click.argument(
+        "volumes",
+        nargs=-1,
+        metavar="[VOLUME]...",
+        help=f"The volumes to {verb}. Default: the whole store.",
+        shell_complete=complete.volumes,
+    )
+
+
 def type_of(kind: str) -> "VolumeType":
     """Return the type of volume that --type says."""
     return "Root" if kind == "root" else "Data"

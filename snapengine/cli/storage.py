@@ -8,10 +8,9 @@ import click
 
 import snapengine
 from snapengine import errors
-from snapengine.cli import complete, progress, session, settings, show, text, wire
+from snapengine.cli import options, progress, session, settings, show, text, wire
 
 if TYPE_CHECKING:
-    from snapengine.health import Problem
     from snapengine.inventory import Setting
 
 _UNFINISHED = ("operation", "verb", "volume_uuid", "started", "pid", "running")
@@ -56,13 +55,7 @@ def status() -> None:
 
 
 @click.command(cls=settings.Verb)
-@click.argument(
-    "volumes",
-    nargs=-1,
-    metavar="[VOLUME]...",
-    help="The volumes to look at. Default: the whole store.",
-    shell_complete=complete.volumes,
-)
+@options.volumes("look at")
 @click.option("--deep", is_flag=True, help="Run 'qemu-img check' on each image too, and compare checksums.")
 @click.option("--rate", type=settings.SIZE, metavar="BYTES", help="Read at most so much a second, as 50M.")
 def verify(volumes: tuple[str, ...], deep: bool, rate: int | None) -> None:
@@ -81,7 +74,7 @@ def verify(volumes: tuple[str, ...], deep: bool, rate: int | None) -> None:
     if show.in_json():
         show.raw(wire.document({"problems": problems}))
     else:
-        show.line("\n".join(_told(problem) for problem in problems) or "no problems")
+        show.line("\n".join(text.problem(problem) for problem in problems) or "no problems")
     if problems:
         raise click.exceptions.Exit(errors.Corrupt.exit_code)
 
@@ -94,10 +87,6 @@ def _taken(engine: "snapengine.Engine", volumes: Sequence[str]) -> int:
         sizes = [engine.get_volume(volume).actual_size for volume in volumes]
         return sum(sizes) + sum(snapshot.size for volume in volumes for snapshot in engine.list_snapshots(volume))
     return 0
-
-
-def _told(problem: "Problem") -> str:
-    return text.plain(f"{problem.kind}: {problem.message}: {problem.path} (of {problem.object}); {problem.repair}")
 
 
 @click.group(cls=settings.Noun)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from snapengine import units
 
 if TYPE_CHECKING:
+    from snapengine.health import Problem
     from snapengine.inventory import Struct
 
 NAMED = 5  # of what a question is about; of more the rest is counted
@@ -45,6 +46,11 @@ def plain(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def problem(found: "Problem") -> str:
+    """Return a problem as a line."""
+    return plain(f"{found.kind}: {found.message}: {found.path} (of {found.object}); {found.repair}")
 
 
 def counted(number: int, noun: str) -> str:
