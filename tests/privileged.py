@@ -19,25 +19,26 @@ Answer = TypeVar("Answer")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system, or becomes another user")
 
 
-@contextmanager
-def small_disk(path: Path, kib: int) -> Iterator[Path]:
+def small_disk(path: Path, kib: int) -> AbstractContextManager[Path]:
     """Have a file system of kib KiB at path, a new directory, for the block."""
-    path.mkdir()
-    options = f"size={kib}k,mode=0755"
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "small", path], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"this machine lets nobody mount: {done.stderr}")
-    try:
-        yield path
-    finally:
-        subprocess.run(["umount", "--lazy", path], check=True)
+    return _mount(path, "-t", "tmpfs", "-o", f"size={kib}k,mode=0755", "small")
+
+
+def ramfs(path: Path) -> AbstractContextManager[Path]:
+    """Have a file system at path, a new directory, for the block, where no file can be opened with O_DIRECT."""
+    return _mount(path, "-t", "ramfs", "none")
+
+
+def shown_at(path: Path, directory: Path) -> AbstractContextManager[Path]:
+    """Have a directory at path, a new one, too, for the block: a bind mount."""
+    return _mount(path, "--bind", str(directory))
 
 
 @contextmanager
-def shown_at(path: Path, directory: Path) -> Iterator[Path]:
-    """Have a directory at path, a new one, too, for the block: a bind mount."""
+def _mount(path: Path, *what: str) -> Iterator[Path]:
+    """Have this mounted at path, a new directory, for the block."""
     path.mkdir()
-    done = subprocess.run(["mount", "--bind", directory, path], capture_output=True, text=True)
+    done = subprocess.run(["mount", *what, path], capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"this machine lets nobody mount: {done.stderr}")
     try:
@@ -54,18 +55,14 @@ def xfs(directory: Path, mib: int = 512) -> AbstractContextManager[Path]:
 @contextmanager
 def mounted(directory: Path, kind: FileSystem, mib: int = 512) -> Iterator[Path]:
     """Have a file system of this kind at directory/kind for the block."""
-    disk, image = directory / kind, directory / f"{kind}.img"
-    disk.mkdir()
+    image = directory / f"{kind}.img"
     image.touch()
     os.truncate(image, mib * 2**20)
     subprocess.run([*MAKE[kind], image], check=True)
-    done = subprocess.run(["mount", "-o", "loop", image, disk], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"this machine lets nobody mount: {done.stderr}")
     try:
-        yield disk
+        with _mount(directory / kind, "-o", "loop", str(image)) as disk:
+            yield disk
     finally:
-        subprocess.run(["umount", "--lazy", disk], check=True)
         image.unlink()
 
 

@@ -1,27 +1,15 @@
 """What is merged down around the host's page cache, and that it holds the same."""
 
 import os
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from snapengine import caching, chain
-from tests import check
+from tests import check, privileged
 from tests.oracle import CLUSTER, MIB, Oracle
 
 ODD = 8 * MIB + 3 * 512
-
-
-@pytest.fixture
-def ramfs(tmp_path: Path) -> Iterator[Path]:
-    """Have a file system where no file can be opened with O_DIRECT."""
-    disk = tmp_path / "ramfs"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "ramfs", "none", disk], check=True)
-    yield disk
-    subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 def layered(oracle: Oracle, snapshots: int, length: int) -> tuple[str, list[str]]:
@@ -44,11 +32,12 @@ def test_the_cache_is_needless_for_large_pieces_only(oracle: Oracle, length: int
 
 
 @pytest.mark.root
-def test_where_nothing_can_go_around_the_cache_all_goes_through_it(oracle: Oracle, ramfs: Path) -> None:
+def test_where_nothing_can_go_around_the_cache_all_goes_through_it(oracle: Oracle, tmp_path: Path) -> None:
     volume, _ = layered(oracle, 1, 3 * MIB)
-    (ramfs / "target").touch()
+    with privileged.ramfs(tmp_path / "ramfs") as disk:
+        (disk / "target").touch()
 
-    assert not caching.is_needless(ramfs / "target", [chain.layer(oracle.engine.volume_path(volume))])
+        assert not caching.is_needless(disk / "target", [chain.layer(oracle.engine.volume_path(volume))])
 
 
 @pytest.mark.parametrize("doomed", [1, 2], ids=["one layer", "several layers"])

@@ -8,11 +8,10 @@ from typing import NamedTuple
 
 import pytest
 
-from tests import check, images, prepared, privileged
+from tests import check, images, prepared
 from tests.oracle import CLUSTER, MIB, Oracle
-from tests.prepared import By, Stores
+from tests.prepared import BY, By, Stores
 
-BY = pytest.mark.parametrize("by", ["pull", "commit", "clone"])
 EXTENSION = struct.pack(">II", 0x23852875, 24)  # of the header: bitmaps (qcow2 specification)
 PAST_FLAGS = 0x00FFFFFFFFFFFE00  # where an entry of a bitmap's table has its offset
 
@@ -30,9 +29,8 @@ class Marked(NamedTuple):
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores[Marked]]:
-    plain = tmp_path_factory.mktemp("plain")
-    with privileged.xfs(tmp_path_factory.mktemp("bitmaps")) as xfs:
-        yield Stores({"pull": plain, "commit": plain, "clone": xfs}, marked)
+    with prepared.disks(tmp_path_factory) as disks:
+        yield Stores(disks, marked)
 
 
 def marked(oracle: Oracle) -> Marked:

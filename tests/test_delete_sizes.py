@@ -11,11 +11,9 @@ from snapengine import errors, records
 from snapengine.engine import Engine
 from tests import check, prepared, privileged
 from tests.oracle import CLUSTER, MIB, Oracle, poke
-from tests.prepared import By, Stores
+from tests.prepared import BY, By, Stores
 from tests.test_delete_bitmaps import assert_marks, bitmap, marks
 from tests.test_delete_promises import refused
-
-BY = pytest.mark.parametrize("by", ["pull", "commit", "clone"])
 
 
 class Grown(NamedTuple):
@@ -29,9 +27,8 @@ class Grown(NamedTuple):
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores[Grown]]:
-    plain = tmp_path_factory.mktemp("plain")
-    with privileged.xfs(tmp_path_factory.mktemp("sizes")) as xfs:
-        yield Stores({"pull": plain, "commit": plain, "clone": xfs}, grown)
+    with prepared.disks(tmp_path_factory) as disks:
+        yield Stores(disks, grown)
 
 
 def grown(oracle: Oracle) -> Grown:
@@ -101,9 +98,8 @@ class Short(NamedTuple):
 
 @pytest.fixture(scope="module")
 def shorts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores[Short]]:
-    plain = tmp_path_factory.mktemp("plain")
-    with privileged.xfs(tmp_path_factory.mktemp("short")) as xfs:
-        yield Stores({"pull": plain, "commit": plain, "clone": xfs}, short)
+    with prepared.disks(tmp_path_factory) as disks:
+        yield Stores(disks, short)
 
 
 def short(oracle: Oracle) -> Short:

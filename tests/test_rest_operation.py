@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -164,14 +165,11 @@ def test_a_stop_lets_what_runs_finish(start: Start) -> None:
     server = start(SNAPENGINE_SERVE_GRACE="30")
     client = server.client()
     volume = client.volume()
-    with lock.exclusive(server.engine.volume_path(volume).parent.parent, "a test"):
-        with _asked(server, client, volume) as s:
-            _until_running(server)
-            server.process.send_signal(signal.SIGTERM)
-            time.sleep(0.5)
-            with pytest.raises(ConnectionRefusedError):
-                socket.create_connection(("127.0.0.1", server.port), timeout=5)
-            held = s.dup()
+    with _told_to_stop(server, client, volume) as s:
+        time.sleep(0.5)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", server.port), timeout=5)
+        held = s.dup()
     with held:
         assert b'"name":"asked"' in answer(held)
 
@@ -183,16 +181,23 @@ def test_what_takes_longer_than_the_grace_time_is_undone(start: Start) -> None:
     server = start(SNAPENGINE_SERVE_GRACE="0.5")
     client = server.client()
     volume = client.volume()
-    with lock.exclusive(server.engine.volume_path(volume).parent.parent, "a test"):
-        with _asked(server, client, volume) as s:
-            _until_running(server)
-            server.process.send_signal(signal.SIGTERM)
-            reply = answer(s)
+    with _told_to_stop(server, client, volume) as s:
+        reply = answer(s)
         assert b"HTTP/1.1 503" in reply and b"SYS.1017" in reply
         assert server.stop() == 0
 
     engine = Engine.open(server.root)
     assert engine.list_snapshots(volume) == () and engine.verify(deep=True) == ()
+
+
+@contextmanager
+def _told_to_stop(server: Server, client: Client, volume: str) -> Iterator[socket.socket]:
+    """Tell the server to stop while a snapshot, asked for over the connection given, waits for its volume's lock."""
+    with lock.exclusive(server.engine.volume_path(volume).parent.parent, "a test"):
+        with _asked(server, client, volume) as s:
+            _until_running(server)
+            server.process.send_signal(signal.SIGTERM)
+            yield s
 
 
 def _asked(server: Server, client: Client, volume: str) -> socket.socket:
