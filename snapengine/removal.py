@@ -91,14 +91,14 @@ def _run(parents: Parents, child: str, doomed: Set[str]) -> tuple[str, ...]:
     return tuple(run)
 
 
-def _free(parents: Parents, left: Set[str], run: tuple[str, ...]) -> tuple[str, ...]:
-    """Return those of run, from the top, on which nothing stands any more but what goes with them."""
+def _free(parents: Parents, left: set[str], run: tuple[str, ...]) -> tuple[str, ...]:
+    """Return those of run, from the top, on which none stands any more that stays; before each, what stands on it."""
     found: list[str] = []
     for uuid in run:
-        if any(parent == uuid and child not in found for child, parent in parents.items()):
+        above = [each for each in parents if each not in found and uuid in _line(parents, each)]
+        if not left.issuperset(above):
             break
-        if uuid in left:
-            found.append(uuid)
+        found += sorted(above, key=lambda each: -len(_line(parents, each)))
     return tuple(found)
 
 

@@ -60,6 +60,9 @@ STEPS: dict[str, tuple[str, str, str, list[Step]]] = {
     "a leaf beside what moves goes at the end": ("a b:a c:b v:a", "bc", "", [step(None, "", None, "cb")]),
     "a doomed leaf on what moves away": ("a b:a c:b v:b", "bc", "", [step("v", "b", "a", "cb")]),
     "two trees": ("a b:a x y:x v:y", "ax", "", [step("b", "a", None, "a"), step("y", "x", None, "x")]),
+    "a doomed leaf goes with what it stands on": (
+        "a b:a x y:x z:x v", "axy", "", [step("z", "x", None, "yx"), step("b", "a", None, "a")],
+    ),
     "descendants with the volume inside": (
         "a b:a c:b d:b i:d v:c", "bcd", "i", [step("v", "cb", "a", "cidb")],
     ),
@@ -99,6 +102,9 @@ APPLIED: dict[str, tuple[str, str, str, str, Mapping[str, tuple[str, str]]]] = {
     ),
     "an origin that the volume stands on: no tree is current then": (
         "a b:a c:a v:a", "a", "", "b c v", {"N1": ("c", "c"), "Ta": ("b", "b")},
+    ),
+    "the origins of two trees, on one of them a leaf that goes too": (
+        "a b:a x y:x z:x v", "axy", "", "b v z", {"Ta": ("b", "b"), "Tx": ("z", "z")},
     ),
     "a branch point": ("a b:a c:b d:b v:d", "b", "", "a c:a d:a v:d", {"Ta": ("acd", "d*")}),
     "a trash item of an origin stands on nothing": ("a b:a i:a v:b", "a", "", "b i v:b", {"Ta": ("b", "b*")}),
