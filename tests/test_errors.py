@@ -65,8 +65,9 @@ EXAMPLES: list[tuple[errors.Error, str]] = [
 
 
 def kinds(kind: type[errors.Error] = errors.Error) -> Iterator[type[errors.Error]]:
-    """Give kind and all kinds below it."""
-    yield kind
+    """Give kind and all kinds below it, but for those of others, as the server's."""
+    if kind.__module__ == errors.__name__:
+        yield kind
     for below in kind.__subclasses__():
         yield from kinds(below)
 
