@@ -8,8 +8,7 @@ import pytest
 
 from snapengine.engine import Engine
 from tests import prepared
-from tests.crash import strace
-from tests.crash.strace import NAMES, Kill
+from tests.crash import points, strace
 from tests.prepared import Prepared
 
 pytestmark = pytest.mark.crash
@@ -31,22 +30,29 @@ def renew(store: Prepared) -> None:
     shutil.copytree(store.root.with_name("kept"), store.root, copy_function=shutil.copy2)
 
 
-def test_a_rebuild_that_is_cut_off_is_made_good_by_another(lost: Prepared, pytestconfig: pytest.Config) -> None:
+def rebuilt(store: Prepared) -> None:
+    """Assert that a rebuild brings back all of the store, as it was."""
+    assert Engine.rebuild(store.root).left == ()
+    store.oracle.check()
+    assert {s.name for s in store.engine.list_snapshots()} == {"first", "second"}
+
+
+def test_a_rebuild_that_is_killed_is_made_good_by_another(lost: Prepared) -> None:
     rebuild = partial(Engine.rebuild, lost.root)
-    calls = strace.listed(rebuild, lost.root).calls
-    lost.oracle.check()
-    every = pytestconfig.getoption("--crash-all")
-    renames = [call for call in calls if call.point.name in NAMES]
-    chosen = calls if every else renames[:: max(len(renames) // 6, 1)]
-    assert len(renames) > 5
-    for call in chosen:
+    kills = points.kills(strace.listed(rebuild, lost.root).calls)
+    rebuilt(lost)
+    assert len(kills) > 20
+    for kill in kills[:: max(len(kills) // 8, 1)]:
         renew(lost)
-        strace.killed(rebuild, lost.root, Kill(call.point, True), patience=4)
-        assert Engine.rebuild(lost.root).left == ()
-        lost.oracle.check()
-    for call in calls if every else renames[1:4]:
+        strace.killed(rebuild, lost.root, kill, patience=4)
+        rebuilt(lost)
+
+
+def test_a_rebuild_that_fails_is_made_good_by_another(lost: Prepared) -> None:
+    rebuild = partial(Engine.rebuild, lost.root)
+    failures = points.failures(strace.listed(rebuild, lost.root).calls)
+    assert len(failures) > 20
+    for failure in failures[:: max(len(failures) // 8, 1)]:
         renew(lost)
-        strace.failed(rebuild, lost.root, call, "ENOSPC")
-        assert Engine.rebuild(lost.root).left == ()
-        lost.oracle.check()
-    assert {s.name for s in lost.engine.list_snapshots()} == {"first", "second"}
+        strace.failed(rebuild, lost.root, failure.call, failure.error)
+        rebuilt(lost)
