@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from snapengine import claims, errors, intent, journal, lock, quota, resume, settle
+from snapengine import claims, errors, intent, journal, lock, quota, resume, settle, translation
 from snapengine.intent import Entry
 
 
@@ -20,7 +20,7 @@ def begun(
     short lock. The first error is the one that counts; what the system says becomes an error of the engine.
     """
     _check_directories(root, entry)
-    with errors.translated(), ExitStack() as stack:
+    with translation.translated(), ExitStack() as stack:
         if given is None and not quota.is_bounded(entry):
             claims.require_new(root, entry, None)
             stack.enter_context(journal.begun(root, entry))

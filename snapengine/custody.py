@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from snapengine import durable, errors, imagelock, reflink, units
+from snapengine import durable, imagelock, reflink, translation, units
 from snapengine.store import Store
 
 _OTHERS_WRITE = 0o022
@@ -60,7 +60,7 @@ def _copy(directory: Path, source: int, can_share: bool, stack: ExitStack) -> in
     stack.callback(os.close, made)
     os.set_inheritable(made, True)
     if not (can_share and reflink.share(source, made)):
-        with errors.translated():
+        with translation.translated():
             durable.pour(source, made)
     return made
 

@@ -22,13 +22,7 @@ A kind carries its exit code and its code of the contract (section 2); they are 
 attributes, the text is a template over them.
 """
 
-import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FunctionType
-from typing import ClassVar, TypeVar
-
-Kind = TypeVar("Kind")
+from typing import ClassVar
 
 
 class Error(Exception):
@@ -200,51 +194,3 @@ class CommandFailed(Error):
     msg = "{self.command} failed with exit code {self.status}: {self.stderr}"
     exit_code = 8
     description = "A tool failed"
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Raise what the operating system says in the block as an error of the engine, where it means one."""
-    try:
-        yield
-    except OSError as e:
-        known = of_system(e)
-        if known is None:
-            raise
-        raise known from e
-
-
-def translating(kind: type[Kind]) -> type[Kind]:
-    """Let every public method of a class raise what the operating system says as translated() does."""
-    for name, member in [*vars(kind).items()]:
-        if name.startswith("_"):
-            continue
-        if isinstance(member, classmethod):
-            setattr(kind, name, classmethod(translated()(member.__func__)))
-        elif isinstance(member, property) and member.fget:
-            setattr(kind, name, property(translated()(member.fget)))
-        elif isinstance(member, FunctionType):
-            setattr(kind, name, translated()(member))
-    return kind
-
-
-def of_system(e: OSError) -> Error | None:
-    """Return what an error of the operating system means here; None when it is nothing that a user can mend."""
-    name = f": {e.filename}" if e.filename else ""
-    if e.errno in (errno.ENOSPC, errno.EDQUOT):
-        return NoSpace(what=f"no room{name}; free some space and try again")
-    if e.errno == errno.EFBIG:
-        return NoSpace(what=f"a file would be too large{name}; raise the limit with 'ulimit -f', then try again")
-    if e.errno in (errno.EACCES, errno.EPERM):
-        return Denied(what=f"permission denied{name}; run as the store's owner, or mend it with 'chown' or 'chmod'")
-    if e.errno == errno.EROFS:
-        return Denied(what=f"read-only file system{name}; mount it writable first")
-    if e.errno in (errno.ENAMETOOLONG, errno.ELOOP):
-        return Invalid(what=f"the path is too long, or its links run in a circle{name}; give another one")
-    if e.errno == errno.EIO:
-        return Denied(what=f"the disk reports an error{name}; look into the kernel's log")
-    if e.errno in (errno.EMFILE, errno.ENFILE):
-        return Denied(what="too many open files; raise the limit with 'ulimit -n'")
-    if e.errno == errno.ENOTDIR:
-        return Invalid(what=f"not a directory{name}; give another path")
-    return None

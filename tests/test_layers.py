@@ -35,7 +35,7 @@ LAYERS = (
     ("clusters", "tables"),
     ("arguments", "command", "layout", "owners", "passwords", "qcow2"),
     ("inventory", "limits", "ownership", "printed"),
-    ("spans", "units"),
+    ("spans", "translation", "units"),
     ("errors", "version"),
 )
 ROW = {module: row for row, modules in enumerate(LAYERS) for module in modules}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from snapengine import errors, journal
+from snapengine import errors, journal, translation
 from snapengine.engine import Engine
 from tests import privileged
 from tests.oracle import MIB, Oracle
@@ -63,5 +63,5 @@ def test_one_that_is_not_for_us_to_read_stops_no_reader_either() -> None:
 
 
 def _listed(root: Path) -> None:
-    with errors.translated():
+    with translation.translated():
         journal.entries(root)

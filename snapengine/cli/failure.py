@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeGuard
 
 import click
 
-from snapengine import errors
+from snapengine import errors, translation
 from snapengine.cli import settings, text, wire
 from snapengine.cli.settings import Settings
 
@@ -80,7 +80,7 @@ def _known(e: BaseException) -> Fault | None:
         if isinstance(e, Unanswered):
             return Fault(INTERRUPTED, "SYS.1017", "The operation is cancelled", "interrupted; nothing was changed")
         return _interrupted(TERMINATED if isinstance(e, Terminated) else INTERRUPTED)
-    known = errors.of_system(e) if isinstance(e, OSError) else e
+    known = translation.of_system(e) if isinstance(e, OSError) else e
     return _fault(type(known), str(known)) if isinstance(known, errors.Error) else None
 
 

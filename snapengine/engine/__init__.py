@@ -8,7 +8,20 @@ their own on the same root.
 import os
 from pathlib import Path
 
-from snapengine import arguments, errors, founding, lock, lookup, rebuild, recovery, repair, status, store, tag, verify
+from snapengine import (
+    arguments,
+    founding,
+    lock,
+    lookup,
+    rebuild,
+    recovery,
+    repair,
+    status,
+    store,
+    tag,
+    translation,
+    verify,
+)
 from snapengine.engine.accounts import Accounts
 from snapengine.engine.groups import Groups
 from snapengine.engine.snapshots import Snapshots
@@ -24,7 +37,7 @@ from snapengine.status import Status
 from snapengine.tag import Tag
 
 
-@errors.translating
+@translation.translating
 class Engine(Volumes, Snapshots, Groups, Trash, Accounts):
     """
     An open primary storage.

@@ -1,12 +1,12 @@
 """The engine's verbs on accounts."""
 
-from snapengine import accounts, credentials, errors
+from snapengine import accounts, credentials, translation
 from snapengine.credentials import KeyOwner
 from snapengine.engine.opened import Opened
 from snapengine.owners import AccessKey, Account
 
 
-@errors.translating
+@translation.translating
 class Accounts(Opened):
     """Who owns volumes, and by what the server knows them."""
 

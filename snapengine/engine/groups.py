@@ -1,6 +1,6 @@
 """The engine's verbs on groups."""
 
-from snapengine import errors, group, grouping, preview
+from snapengine import group, grouping, preview, translation
 from snapengine.cost import Direction
 from snapengine.delete import Deleted
 from snapengine.engine.opened import Opened
@@ -11,7 +11,7 @@ from snapengine.printed import Progress
 from snapengine.roster import Group
 
 
-@errors.translating
+@translation.translating
 class Groups(Opened):
     """Snapshots of several volumes that were made in one moment."""
 

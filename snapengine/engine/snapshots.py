@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from snapengine import checksums, delete, diff, errors, exporting, preview, shrinking, sizes, snapshot, undo
+from snapengine import checksums, delete, diff, exporting, preview, shrinking, sizes, snapshot, translation, undo
 from snapengine.checksums import Checksum
 from snapengine.conversion import Format
 from snapengine.cost import Direction
@@ -22,7 +22,7 @@ from snapengine.sizes import Sizes
 from snapengine.tree import DrawnTree
 
 
-@errors.translating
+@translation.translating
 class Snapshots(Opened):
     """What volumes held at a moment."""
 

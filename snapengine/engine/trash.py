@@ -1,12 +1,12 @@
 """The engine's verbs on the trash."""
 
-from snapengine import errors, preview, trash
+from snapengine import preview, translation, trash
 from snapengine.engine.opened import Opened
 from snapengine.inventory import Snapshot, TrashItem
 from snapengine.preview import Preview
 
 
-@errors.translating
+@translation.translating
 class Trash(Opened):
     """What was replaced, and deleted volumes."""
 

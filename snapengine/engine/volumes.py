@@ -8,7 +8,6 @@ from snapengine import (
     clone,
     clones,
     discard,
-    errors,
     flatten,
     importing,
     inventory,
@@ -16,6 +15,7 @@ from snapengine import (
     preview,
     resize,
     states,
+    translation,
     volume,
 )
 from snapengine.driver import Format
@@ -26,7 +26,7 @@ from snapengine.printed import Progress
 from snapengine.volume import Link
 
 
-@errors.translating
+@translation.translating
 class Volumes(Opened):
     """The disks of VMs."""
 

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from snapengine import errors
+from snapengine import errors, translation
 from snapengine.inventory import Struct
 
 
@@ -107,7 +107,7 @@ INTERNAL = "an internal error; the server's log says more, see the header X-Requ
 
 def of(e: BaseException) -> Fault | None:
     """Return what a client is told of an error; None for a bug, of which it is told INTERNAL and nothing else."""
-    known = errors.of_system(e) if isinstance(e, OSError) else e
+    known = translation.of_system(e) if isinstance(e, OSError) else e
     if not isinstance(known, errors.Error):
         return None
     cause = of(known.cause) if isinstance(known, Caused) else None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from snapengine import errors, inventory
+from snapengine import errors, inventory, translation
 from snapengine.rest import bodies, jobs, routes
 from snapengine.rest.authority import Refused
 from snapengine.rest.jobs import Job
@@ -47,7 +47,7 @@ class Registry:
         asked = asked._replace(body=_named(asked.body))
         self._taken.add(uuid)
         try:
-            with errors.translated():
+            with translation.translated():
                 await asyncio.to_thread(_begin, self._root, uuid, asked)
         except FileExistsError as e:
             raise _duplicate(uuid) from e
