@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from subprocess import CalledProcessError
 
-from bench import copies, create, deleting, diff, export, listing, program, report, site, spent
+from bench import copies, create, deleting, diff, export, listing, program, report, rest, site, spent
 from bench.measure import Missing
 from bench.row import Bench, Row
 from bench.site import Site
@@ -23,6 +23,7 @@ BENCHES = (
     *diff.BENCHES,
     *copies.BENCHES,
     *deleting.BENCHES,
+    *rest.BENCHES,
 )
 SPENT = "spent"
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from bench import report
 from bench.row import Row
 
 MET, MISSED = "#4c8f5f", "#c0504d"
@@ -18,7 +19,7 @@ def draw(path: Path, rows: Sequence[Row]) -> None:
     lengths = [(row.value or 0) / row.target for row in shown]
     colours = [MET if row.is_met else MISSED for row in shown]
     bars = axes.barh([row.what for row in shown], lengths, color=colours, xerr=_quartiles(shown), ecolor="#555555")
-    axes.bar_label(bars, [_label(row) for row in shown], label_type="center", color="white")
+    axes.bar_label(bars, [report.value(row) for row in shown], label_type="center", color="white")
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xlim(left=0)
     axes.set_xlabel("share of the target, met up to 1; quartiles of the pairs")
@@ -31,7 +32,3 @@ def _quartiles(rows: Sequence[Row]) -> tuple[list[float], list[float]]:
     below = [((row.value or 0) - (row.low or row.value or 0)) / row.target for row in rows]
     above = [((row.high or row.value or 0) - (row.value or 0)) / row.target for row in rows]
     return below, above
-
-
-def _label(row: Row) -> str:
-    return f"{row.value:.2f}" if row.unit == "ms" else f"{row.value:.0f} {row.unit}"

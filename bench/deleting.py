@@ -147,7 +147,8 @@ def _written(bench: Bench, site: Site, kind: str) -> Row:
     written = _output() - before
     value = written / MIB if kind == "xfs" else written / smaller
     unit = "MiB" if kind == "xfs" else "times"
-    return Row(bench.name, bench.what, bench.target, unit, value, None if kind == "xfs" else 1.0, value)
+    bare = None if kind == "xfs" else 1.0
+    return Row(bench.name, bench.what, bench.target, unit, value, bare, value, kind="absolute")
 
 
 def _output() -> int:

@@ -6,7 +6,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from bench import measure, program
+from bench import measure, program, starting
 from bench.measure import Subject
 from bench.row import Bench, Row
 from bench.site import Site
@@ -71,7 +71,7 @@ def _against_loop(bench: Bench, site: Site, words: list[str]) -> Row:
 
 def _list(bench: Bench, site: Site, output: str) -> Row:
     root = str(site.inventories)
-    return _against_loop(bench, site, program.line("--root", root, "--output", output, "snapshot", "list"))
+    return _against_loop(bench, site, starting.line("--root", root, "--output", output, "snapshot", "list"))
 
 
 def _code(bench: Bench, site: Site, code: str) -> Row:
@@ -82,7 +82,7 @@ def _peak(bench: Bench, site: Site) -> Row:
     words = _python(_PEAK, site)
     done = subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     peak = int(done.stderr.split()[-1]) / 1024
-    return Row(bench.name, bench.what, bench.target, "MiB", peak, None, peak)
+    return bench.absolute(peak, "MiB")
 
 
 _WHAT = "10,000 snapshots, cold: {} / json.loads"

@@ -29,25 +29,32 @@ class Subject(NamedTuple):
     ready: Callable[[], object] = _nothing
 
 
-class Pair(NamedTuple):
-    """
-    Two subjects compared: the median of each in seconds, and of the ratios of neighbouring runs the quartiles.
+class Middle(NamedTuple):
+    """The median of some figures, and their first and third quartile."""
 
-    ratio is the median of these, low and high are the first and the third quartile.
-    """
+    median: float
+    low: float
+    high: float
+
+
+class Pair(NamedTuple):
+    """Two subjects compared: the median of each in seconds; of neighbouring runs the ratios and the differences."""
 
     ours: float
     bare: float
-    ratio: float
-    low: float
-    high: float
+    ratio: Middle
+    difference: Middle
 
 
 def alternate(ours: Subject, bare: Subject, runs: int, scratch: Path, warm_up: int = WARM_UP) -> Pair:
     """Run both in turn, runs times each after the warm-up; a file in the directory scratch is written in between."""
     pairs = [(timed(ours, scratch), timed(bare, scratch)) for _ in range(warm_up + runs)][warm_up:]
-    low, ratio, high = _quartiles([first / second for first, second in pairs])
-    return Pair(statistics.median(p[0] for p in pairs), statistics.median(p[1] for p in pairs), ratio, low, high)
+    return Pair(
+        statistics.median(first for first, _ in pairs),
+        statistics.median(second for _, second in pairs),
+        _middle([first / second for first, second in pairs]),
+        _middle([first - second for first, second in pairs]),
+    )
 
 
 def timed(subject: Subject, scratch: Path) -> float:
@@ -69,8 +76,8 @@ def _settle(scratch: Path) -> None:
     path.unlink()
 
 
-def _quartiles(ratios: list[float]) -> tuple[float, float, float]:
-    if len(ratios) == 1:
-        return ratios[0], ratios[0], ratios[0]
-    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
-    return low, middle, high
+def _middle(figures: list[float]) -> Middle:
+    if len(figures) == 1:
+        return Middle(figures[0], figures[0], figures[0])
+    low, middle, high = statistics.quantiles(figures, n=4, method="inclusive")
+    return Middle(middle, low, high)

@@ -1,20 +1,13 @@
-"""The whole command `snapengine`: how to start it, and create and start-up against other commands."""
+"""The whole command `snapengine`: create and start-up against other commands."""
 
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path
 
-from bench import measure
+from bench import measure, starting
 from bench.measure import Subject
 from bench.row import Bench, Row
 from bench.site import Chain, Site
-
-
-def line(*words: str) -> list[str]:
-    """Return a command line of snapengine, by the script that pip installs where there is one."""
-    script = Path(sys.executable).with_name("snapengine")
-    return [*([str(script)] if script.exists() else [sys.executable, "-m", "snapengine"]), *words]
 
 
 def run(words: list[str]) -> None:
@@ -24,7 +17,7 @@ def run(words: list[str]) -> None:
 
 def creating(site: Site, chain: Chain) -> list[str]:
     """Return the command line that creates a snapshot of the chain's volume."""
-    return line("--root", str(site.engine.root), "snapshot", "create", chain.volume, "bench")
+    return starting.line("--root", str(site.engine.root), "snapshot", "create", chain.volume, "bench")
 
 
 def _create(bench: Bench, site: Site, depth: int) -> Row:
@@ -35,7 +28,7 @@ def _create(bench: Bench, site: Site, depth: int) -> Row:
 
 
 def _start(bench: Bench, site: Site) -> Row:
-    ours = Subject(lambda: run(line("--version")))
+    ours = Subject(lambda: run(starting.line("--version")))
     bare = Subject(lambda: run([sys.executable, "-c", "import click"]))
     return bench.row(measure.alternate(ours, bare, site.runs or bench.runs, site.root))
 

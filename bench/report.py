@@ -24,10 +24,16 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    is_ratio = row.unit == "ms"
-    ratio = "" if row.value is None or not is_ratio else f"{row.value:.2f}"
-    target = f"{row.target:.2f}" if is_ratio else f"{row.target:.0f} {row.unit}"
+    ratio = row.kind if row.kind == "absolute" else "" if row.value is None else value(row)
+    target = f"{row.target:.2f}" if row.kind == "ratio" else f"{row.target:.0f} {row.unit}"
     return row.what, _figure(row, row.ours), _figure(row, row.bare), ratio, target, verdict(row)
+
+
+def value(row: Row) -> str:
+    """Return what the target bounds, of a row that was measured."""
+    if row.kind == "ratio":
+        return f"{row.value:.2f}"
+    return f"{row.value:+.1f} {row.unit}" if row.kind == "difference" else f"{row.value:.1f} {row.unit}"
 
 
 def _figure(row: Row, figure: float | None) -> str:

@@ -1,18 +1,21 @@
 """One line of the result, and what measures it."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from bench.measure import Pair
 from bench.site import Site
+
+Kind = Literal["ratio", "difference", "absolute"]
 
 
 class Row(NamedTuple):
     """
     What came out of one benchmark.
 
-    value is what the target bounds, None where it could not be measured, as why then tells: a ratio, or MiB where
-    unit says so. ours and bare are in unit ("ms" or "MiB"); low and high are the quartiles of a ratio.
+    value is what the target bounds, None where it could not be measured, as why then tells. kind says what it is: of
+    ours to bare the ratio or the difference, or ours alone, which depends on the machine. All but a ratio are in unit
+    ("ms" or "MiB"); low and high are the quartiles of value.
     """
 
     name: str
@@ -25,6 +28,7 @@ class Row(NamedTuple):
     low: float | None = None
     high: float | None = None
     why: str = ""
+    kind: Kind = "ratio"
 
     @property
     def is_met(self) -> bool:
@@ -44,4 +48,13 @@ class Bench(NamedTuple):
     def row(self, pair: Pair) -> Row:
         """Return the row of a ratio."""
         ms = 1000 * pair.ours, 1000 * pair.bare
-        return Row(self.name, self.what, self.target, "ms", *ms, pair.ratio, pair.low, pair.high)
+        return Row(self.name, self.what, self.target, "ms", *ms, *pair.ratio)
+
+    def difference(self, pair: Pair) -> Row:
+        """Return the row of a difference."""
+        ms, (median, low, high) = (1000 * pair.ours, 1000 * pair.bare), (1000 * each for each in pair.difference)
+        return Row(self.name, self.what, self.target, "ms", *ms, median, low, high, kind="difference")
+
+    def absolute(self, value: float, unit: str = "ms") -> Row:
+        """Return the row of what stands for itself."""
+        return Row(self.name, self.what, self.target, unit, value, None, value, kind="absolute")

@@ -7,8 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from bench import disks, inventories, libvirt
+from bench import disks, inventories, libvirt, serving
 from bench.libvirt import Libvirt
+from bench.serving import Server
 from snapengine import Engine, arguments
 from snapengine.units import GIB
 
@@ -33,6 +34,8 @@ class Site:
         self._stack = stack
         self._chains: dict[int, Chain] = {}
         self._disks: dict[str, Path] = {}
+        self._servers: dict[Path, Server] = {}
+        self.kept: dict[str, list[int]] = {}  # figures that several rows show
 
     @cached_property
     def engine(self) -> Engine:
@@ -65,6 +68,12 @@ class Site:
         root = self.root / "inventories"
         inventories.make(root)
         return root
+
+    def server(self, root: Path) -> Server:
+        """Return a server on the store at root."""
+        if root not in self._servers:
+            self._servers[root] = self._stack.enter_context(serving.running(root))
+        return self._servers[root]
 
     @cached_property
     def libvirt(self) -> Libvirt:
