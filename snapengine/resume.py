@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 
 from snapengine import chain, durable, errors, journal, layout, merge, notes, records, sound
-from snapengine.intent import Entry
+from snapengine.intent import Entry, Rename
 
 Kept = Mapping[str, int]  # open descriptors of images that VMs are kept out of, by name
 
@@ -101,6 +101,16 @@ def undo(root: Path, entry: Entry, kept: Kept | None = None) -> None:
     """End an uncommitted operation by removing what it made."""
     take_back(root, entry, kept)
     journal.drop(root, entry.uuid)
+
+
+def merge_back(directory: Path, into: Rename, held: int, volume: str) -> None:
+    """
+    Commit the active image into.target down into into.source, which takes its name; again if that was cut off.
+
+    held as for merge.finish_down. Dirty bitmaps that it costs are named in the volume's record.
+    """
+    _note_broken(directory, merge.marked(merge.read(directory, into.target, into.source), pulled=False).ended)
+    merge.finish_down(directory, into, held, volume)
 
 
 def _kept(directory: Path, entry: Entry, kept: Kept | None, name: str) -> AbstractContextManager[Kept]:
