@@ -1,8 +1,10 @@
 """The schema map of a reply (contract, section 2): from each path in it to the server's class name. Pure."""
 
+import functools
 from collections.abc import Iterator, Mapping
 
 import msgspec
+import msgspec.inspect
 
 from snapengine.inventory import BackupStorageRef, Snapshot, Volume
 from snapengine.roster import Group, Ref
@@ -50,11 +52,33 @@ def _inside(path: str, value: object) -> Iterator[tuple[str, object]]:
     if isinstance(value, Part):
         yield from ((f"{path}.{name}", each) for name, each in value.fields.items())
     elif isinstance(value, msgspec.Struct):
-        for field in msgspec.structs.fields(value):
-            if (each := getattr(value, field.name)) is not None:
-                yield f"{path}.{field.encode_name}", each
+        for attribute, name in _holders(type(value)):
+            if (each := getattr(value, attribute)) is not None:
+                yield f"{path}.{name}", each
     elif isinstance(value, list | tuple):
         yield from ((f"{path}[{number}]", each) for number, each in enumerate(value))
+
+
+@functools.cache
+def _holders(kind: type[msgspec.Struct]) -> tuple[tuple[str, str], ...]:
+    """Return attribute and name of the fields that may hold more than a plain value: few, and asked for often."""
+    fields = msgspec.inspect.type_info(kind).fields  # type: ignore[attr-defined]
+    return tuple((field.name, field.encode_name) for field in fields if not _is_plain(field.type))
+
+
+def _is_plain(of: msgspec.inspect.Type) -> bool:
+    if isinstance(of, msgspec.inspect.UnionType):
+        return all(map(_is_plain, of.types))
+    return isinstance(of, _PLAIN)
+
+
+_PLAIN = (
+    msgspec.inspect.StrType,
+    msgspec.inspect.IntType,
+    msgspec.inspect.BoolType,
+    msgspec.inspect.NoneType,
+    msgspec.inspect.LiteralType,
+)
 
 
 def shown(value: object) -> object:
