@@ -46,6 +46,7 @@ class Request(NamedTuple):
     volumes: tuple[str, ...] = ()
     vm: str | None = None
     description: str | None = None
+    uuid: str | None = None
 
 
 def create(opened: Store, request: Request, wait: float, progress: Progress | None = None) -> Group:
@@ -67,12 +68,12 @@ def create(opened: Store, request: Request, wait: float, progress: Progress | No
     NoSpace; then nothing changed.
     """
     name, description = arguments.name(request.name), arguments.description(request.description)
+    new = layout.check_given_uuid(request.uuid or opened.fresh or uuid.uuid4().hex)
     vm = None if request.vm is None else volume.vm_uuid(opened, arguments.name(request.vm))
     chosen = _chosen(opened, request, vm)
     with hold.volumes(opened, chosen, "create group", wait) as held, ExitStack() as images:
         if vm is not None and set(_attached(opened, vm)) != set(chosen):
             raise errors.Busy(what=f"the volumes of VM '{request.vm}' were just attached or detached; try again")
-        new = uuid.uuid4().hex
         place = hold.place(opened, opened.root / layout.GROUPS, "create group")
         moves = []
         for number, work in enumerate(held):
@@ -88,7 +89,7 @@ def create(opened: Store, request: Request, wait: float, progress: Progress | No
             members=tuple(_member(move, name) for move in moves),
         )
         durable.make_directory(opened.root / layout.GROUPS)
-        _together(opened, draft.together(place, [move.member for move in moves], record), moves, images)
+        _together(opened, draft.together(place, [move.member for move in moves], record), moves, images, request.uuid)
         return group.view(opened, record)
 
 
@@ -197,15 +198,18 @@ def delete_all(
     return tuple(found.values())
 
 
-def _together(opened: Store, made: Plan, moves: Sequence[Move], images: ExitStack) -> None:
+def _together(
+    opened: Store, made: Plan, moves: Sequence[Move], images: ExitStack, given: str | None = None
+) -> None:  # fmt: skip
     """
     Run a plan that has a member for each move.
 
-    images keeps the VMs out of the active images; it is closed before a failure is settled, which keeps them out
-    itself. When this raises, the volumes are as they were, or, after the decision, recovery finishes.
+    given is the uuid that the caller wants the group to have: Invalid where it is in use. images keeps the VMs out of
+    the active images; it is closed before a failure is settled, which keeps them out itself. When this raises, the
+    volumes are as they were, or, after the decision, recovery finishes.
     """
     root = opened.root
-    with beginning.begun(root, made.entry), images, ExitStack() as stack:
+    with beginning.begun(root, made.entry, given), images, ExitStack() as stack:
         for move in moves:
             stack.enter_context(operation.ready(move.work, move.entry, move.old, move.making))
         operation.prepare(root / made.entry.directory, made)

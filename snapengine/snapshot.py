@@ -79,7 +79,7 @@ def create(
     directory = store.find_volume(opened.root, volume)
     with hold.volume(opened, directory, "create snapshot", wait, below=depth.reads_base(opened, directory)) as work:
         with hold.image(work) as old:
-            move = freezing(work, old, request, progress=progress)
+            move = freezing(work, old, request._replace(uuid=request.uuid or opened.fresh), progress=progress)
             operation.over_active(work, move.entry, old, move.making, request.uuid)
             return tree.view(records.read_snapshot(work.directory, move.entry.reserved[0]))
 

@@ -24,11 +24,12 @@ _PARTS = (layout.JOURNAL, layout.GROUPS, layout.SERVER, layout.TRASH, *layout.TY
 
 
 class Store(NamedTuple):
-    """An open primary storage: where it is, and its record; request names, in the journal, who asked for a verb."""
+    """An open primary storage; request names, in the journal, who asked for a verb, fresh is a new object's uuid."""
 
     root: Path
     record: PrimaryStorage
     request: str | None = None
+    fresh: str | None = None
 
 
 def now() -> str:

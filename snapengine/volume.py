@@ -93,7 +93,7 @@ def appear(
     makes beside it, the volume stands, base by which name on another volume's. Refused when fill makes anything else.
     """
     account = store.account(opened.root, request.account)
-    new = request.uuid or uuid.uuid4().hex
+    new = request.uuid or opened.fresh or uuid.uuid4().hex
     directory = layout.volume_directory(opened.root, request.kind, account.uuid, new)
     place = hold.place(opened, directory.parent, verb)
     record = _record(opened, place, directory / layout.SNAPSHOTS, request, new, account.uuid, size)

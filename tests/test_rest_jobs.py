@@ -8,8 +8,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -160,10 +161,7 @@ def test_a_job_that_a_kill_cut_off_ends_with_what_is_there(start: Start) -> None
         _until(lambda: len(_working(root)) == 1)
         workers = at_work(first)
         first.stop(signal.SIGKILL)
-        for pid in workers:
-            with suppress(ProcessLookupError):  # an idle one ends by itself
-                os.kill(pid, signal.SIGKILL)
-        _until(lambda: not any(map(is_alive, workers)))
+        _kill(workers)
     made = _file_of(root, "done")
     _pretend_cut_off(made)
 
@@ -197,6 +195,90 @@ def test_a_worker_whose_server_was_killed_finishes_its_job(start: Start) -> None
     assert (done.status_code, done.json()["inventory"]["name"]) == (200, "finished")
     _until(lambda: not any(map(is_alive, workers)))
     assert second.stop() == 0
+
+
+# Calls that make something: where they are sent, where it is listed, what is said beside its name.
+MAKING: dict[str, tuple[str, str, dict[str, str]]] = {
+    "snapshot": ("/volumes/{volume}/volume-snapshots", "/volume-snapshots", {}),
+    "group": ("/volume-snapshots/group", "/volume-snapshots/group", {"rootVolumeUuid": "{volume}"}),
+    "copy": ("/volumes/data/from/volume-snapshots/{snapshot}", "/volumes", {}),
+}
+
+
+def make(server: Server, client: Client, prefix: str, meanwhile: Callable[[list[str]], None]) -> list[str]:
+    """
+    Ask for one thing of each kind, of a volume each that is busy so long that the calls become jobs.
+
+    Returns where these are polled, as meanwhile is called with while the volumes still are busy.
+    """
+    with ExitStack() as busy:
+        locations = []
+        for what, (path, _, more) in MAKING.items():
+            volume = server.engine.create_volume(f"for {prefix} {what}", MIB).uuid
+            known = {"volume": volume, "snapshot": server.engine.create_snapshot(volume, "base").uuid}
+            busy.enter_context(lock.exclusive(server.engine.volume_path(volume).parent.parent, "a test"))
+            said = {"name": f"{prefix} {what}", **{key: value.format(**known) for key, value in more.items()}}
+            reply = client.call("POST", path.format(**known), {"params": said})
+            assert reply.status_code == 202
+            locations.append(reply.json()["location"])
+        meanwhile(locations)
+    return locations
+
+
+def found(client: Client, prefix: str) -> list[Any]:
+    """Return what was made of each kind."""
+    lists = {what: listed for what, (_, listed, _) in MAKING.items()}
+    return [client.done("GET", f"{lists[what]}?q=name={prefix} {what}")["inventories"] for what in lists]
+
+
+def test_what_became_of_slow_calls_is_told_after_a_kill(start: Start) -> None:
+    first = start(SNAPENGINE_SERVE_WINDOW="0.3", SNAPENGINE_SERVE_WORKERS="3")
+    client, workers = first.client(), at_work(first)
+    done = make(first, client, "done", lambda locations: None)
+    for location in done:
+        assert client.job(location).status_code == 200
+
+    def kill(locations: list[str]) -> None:
+        first.stop(signal.SIGKILL)
+        _kill(workers)
+
+    undone = make(first, client, "undone", kill)
+    for what in MAKING:
+        _pretend_cut_off(_file_of(first.root, f"done {what}"))
+
+    second = start()
+
+    nobody, again = second.client(None), second.client()
+    ended = [nobody.job(location.replace(first.address, second.address)) for location in done]
+    assert [[reply.json()["inventory"]] for reply in ended] == found(again, "done")
+    ended = [nobody.job(location.replace(first.address, second.address)) for location in undone]
+    assert [reply.json()["error"]["code"] for reply in ended] == ["SYS.1006"] * 3
+    assert found(again, "undone") == [[]] * 3
+    assert second.engine.verify(deep=True) == ()
+
+
+def test_workers_that_outlive_their_server_finish_slow_calls(start: Start) -> None:
+    first = start(SNAPENGINE_SERVE_WINDOW="0.3", SNAPENGINE_SERVE_WORKERS="3")
+    servers = [first]
+
+    def kill(locations: list[str]) -> None:
+        first.stop(signal.SIGKILL)
+        servers.append(start())
+        for location in locations:
+            assert httpx.get(location.replace(first.address, servers[1].address)).status_code == 202
+
+    locations = make(first, first.client(), "late", kill)
+
+    nobody = servers[1].client(None)
+    ended = [nobody.job(location.replace(first.address, servers[1].address)) for location in locations]
+    assert [[reply.json()["inventory"]] for reply in ended] == found(servers[1].client(), "late")
+
+
+def _kill(pids: list[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):  # an idle one ends by itself
+            os.kill(pid, signal.SIGKILL)
+    _until(lambda: not any(map(is_alive, pids)))
 
 
 def test_a_worker_that_dies_is_replaced_and_its_call_answered(start: Start) -> None:

@@ -42,13 +42,14 @@ class Engine(Volumes, Snapshots, Groups, Trash, Accounts):
     """
     An open primary storage.
 
-    recovered says what a crash had left and what became of it; wait and request as in Opened.
+    recovered says what a crash had left and what became of it; wait, request and fresh as in Opened.
     """
 
     def __init__(
-        self, root: Path, recovered: tuple[Recovered, ...], wait: float, request: str | None = None
+        self, root: Path, recovered: tuple[Recovered, ...], wait: float, request: str | None = None,
+        fresh: str | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(root, wait, request)
+        super().__init__(root, wait, request, fresh)
         self.recovered = recovered
 
     @classmethod
@@ -71,9 +72,9 @@ class Engine(Volumes, Snapshots, Groups, Trash, Accounts):
         """Finish or undo what a crash left, as open does, and note it in recovered."""
         self.recovered = recovery.recover(self.root)
 
-    def asked_by(self, request: str) -> "Engine":
+    def asked_by(self, request: str, fresh: str) -> "Engine":
         """Return this engine for one call of a server; see Opened."""
-        return Engine(self.root, (), self.wait, request)
+        return Engine(self.root, (), self.wait, request, fresh)
 
     @classmethod
     def rebuild(

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import uuid
 
 from snapengine import errors
 from snapengine.engine import Engine
@@ -102,9 +103,10 @@ class Desk:
             self.registry.refuse(job, failed(e))
             return self._accepted(said, job)
         said.name = call.name
-        asked = Asked(call, match.at, body, who, said.id, said.wants_schema)
+        fresh = uuid.uuid4().hex
+        asked = Asked(call, match.at, body, who, said.id, job or secrets.token_hex(16), fresh, said.wants_schema)
         if job is not None:
-            await self.registry.begin(job, asked)
+            await self.registry.begin(asked)
             return self._accepted(said, job)
         return await self._awaited(said, asked)
 
@@ -114,9 +116,8 @@ class Desk:
         await asyncio.wait({task}, timeout=self._options.window)
         if task.done():
             return replies.ended(task.result())
-        job = secrets.token_hex(16)
-        await self.registry.adopt(job, asked, task)
-        return self._accepted(said, job)
+        await self.registry.adopt(asked, task)
+        return self._accepted(said, asked.job)
 
     def _accepted(self, said: Said, job: str) -> Coded:
         said.job = job

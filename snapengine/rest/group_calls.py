@@ -19,9 +19,10 @@ class Reverted(Struct, frozen=True, kw_only=True):
 def create(engine: Engine, at: At, body: bodies.CreateGroup) -> Reply:
     """Snapshot all volumes of the VM that a root volume is attached to; without a VM that volume alone."""
     root = engine.get_volume(body.root_volume_uuid)
-    if root.vm_instance_uuid is None:
-        return {"inventory": engine.create_group(body.name, (root.uuid,), description=body.description)}
-    return {"inventory": engine.create_group(body.name, vm=root.vm_instance_uuid, description=body.description)}
+    vm = root.vm_instance_uuid
+    alone = (root.uuid,) if vm is None else ()
+    made = engine.create_group(body.name, alone, vm=vm, description=body.description, uuid=body.resource_uuid)
+    return {"inventory": made}
 
 
 def update(engine: Engine, at: At, body: bodies.Described) -> Reply:

@@ -2,13 +2,16 @@
 Jobs: calls whose result is asked for later. One file each, `server/jobs/<job>.json`, mode 0600, kept for three hours.
 
 The file is there, durable, before the client is told of the job, and is replaced by one with the result. Whoever works
-on a job, server and worker, shares a lock on its file, so that a job whose file says that it runs while nobody holds
-the lock was cut off.
+on a job, server and worker, shares a lock on a byte of `server/jobs.lock` that follows from its uuid, so that a job
+whose file says that it runs while nobody holds the lock was cut off. A call has its uuid from the start, and its lock:
+one that takes too long becomes a job while it runs.
 """
 
 import fcntl
+import hashlib
 import os
 import re
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,11 +20,13 @@ from typing import Literal
 
 import msgspec
 
-from snapengine import durable, errors, inventory, layout, lock, records
+from snapengine import durable, errors, inventory, layout, records
 from snapengine.inventory import Struct
 
 DIRECTORY = f"{layout.SERVER}/jobs"
 KEPT = 3 * 3600  # seconds
+LOCKS = "jobs.lock"  # in the server's directory
+_FLOCK = "hhqqi4x"  # struct flock
 _UUID = re.compile(r"[0-9A-Za-z_-]{32}", re.ASCII)
 
 
@@ -34,6 +39,7 @@ class Job(Struct, frozen=True, kw_only=True):
     at: dict[str, str]
     body: msgspec.Raw
     request: str
+    fresh: str
     created: int
     status: Literal["running", "done", "failed"] = "running"
     answer: msgspec.Raw = msgspec.Raw()
@@ -74,14 +80,10 @@ def read(root: Path, uuid: str) -> Job | None:
 
 @contextmanager
 def working(root: Path, uuid: str) -> Iterator[None]:
-    """Let others know, for the block, that somebody works on a job; of one that is forgotten nothing."""
+    """Let others know, for the block, that somebody works on a job, or on a call that may become it."""
+    fd = _locks(root)
     try:
-        fd = os.open(_path(root, uuid), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        yield
-        return
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH)  # whoever looks holds it for a moment only
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _place(fcntl.F_RDLCK, uuid))
         yield
     finally:
         os.close(fd)
@@ -89,13 +91,23 @@ def working(root: Path, uuid: str) -> Iterator[None]:
 
 def is_worked_on(root: Path, uuid: str) -> bool:
     """Tell whether somebody works on a job."""
-    with suppress(FileNotFoundError):
-        fd = os.open(_path(root, uuid), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            return not lock.try_flock(fd)
-        finally:
-            os.close(fd)
-    return False
+    fd = _locks(root)
+    try:
+        kind, *_ = struct.unpack(_FLOCK, fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _place(fcntl.F_WRLCK, uuid)))
+        return bool(kind != fcntl.F_UNLCK)
+    finally:
+        os.close(fd)
+
+
+def _locks(root: Path) -> int:
+    """Return a descriptor of the file whose bytes are locked; a lock ends with it."""
+    return os.open(root / layout.SERVER / LOCKS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
+def _place(kind: int, uuid: str) -> bytes:
+    """Return a lock (fcntl(2)) on the byte of a job; that two jobs have the same is as good as impossible."""
+    place = int.from_bytes(hashlib.sha256(uuid.encode()).digest()[:8]) >> 2
+    return struct.pack(_FLOCK, kind, os.SEEK_SET, place, 1, 0)
 
 
 def sweep(root: Path) -> None:

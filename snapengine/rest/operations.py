@@ -23,13 +23,20 @@ _BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 18
 
 
 class Asked(NamedTuple):
-    """A call as a client made it; request is its id in the access log, schema whether it wants a schema map."""
+    """
+    A call as a client made it; request is its id in the access log, schema whether it wants a schema map.
+
+    job is the uuid that it has as a job, if it becomes one; fresh that of what it makes, where the client gave none:
+    both are known beforehand, so that its outcome can be told whatever happens meanwhile.
+    """
 
     call: Call
     at: At
     body: Body
     who: Who
     request: str
+    job: str
+    fresh: str
     schema: bool = False
 
 
@@ -64,14 +71,14 @@ class Operations:
             ),
         )  # fmt: skip
 
-    async def run(self, asked: Asked, job: str | None = None) -> Outcome:
-        """Carry out a call, as a job or not, and return how it ended; never raises but for a bug of the server."""
+    async def run(self, asked: Asked) -> Outcome:
+        """Carry out a call and return how it ended; never raises but for a bug of the server."""
         try:
             volumes, since = self._volumes(asked), time.monotonic()
             async with self._lines.turn(volumes):
                 self._require_going_on()
                 begun = time.monotonic()
-                outcome = await self._carried_out(asked, job)
+                outcome = await self._carried_out(asked)
                 self._measure(asked, outcome, begun - since, time.monotonic() - begun)
                 return outcome
         except Exception as e:
@@ -101,9 +108,9 @@ class Operations:
         if self.stopping:
             raise faults.Cancelled(what="the server stops, and had not begun the operation; ask again later")
 
-    async def _carried_out(self, asked: Asked, job: str | None) -> Outcome:
+    async def _carried_out(self, asked: Asked) -> Outcome:
         at = {**asked.at, "account": asked.who.uuid}
-        task = Task(asked.call.name, at, asked.body, asked.request, asked.schema, job)
+        task = Task(asked.call.name, at, asked.body, asked.request, asked.job, asked.fresh, asked.schema)
         self.running += 1
         try:
             try:

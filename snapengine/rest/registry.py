@@ -3,14 +3,13 @@
 import asyncio
 import logging
 import time
-import uuid as uuids
 from collections import OrderedDict
 from pathlib import Path
 
 import msgspec
 
 from snapengine import errors, inventory, translation
-from snapengine.rest import bodies, jobs, routes
+from snapengine.rest import jobs, routes
 from snapengine.rest.authority import Refused
 from snapengine.rest.jobs import Job
 from snapengine.rest.operations import Asked, Operations
@@ -37,29 +36,30 @@ class Registry:
         """Return how many jobs run."""
         return len(self._running)
 
-    async def begin(self, uuid: str, asked: Asked) -> "asyncio.Task[Outcome]":
+    async def begin(self, asked: Asked) -> "asyncio.Task[Outcome]":
         """
         Begin a call as a job, once that is written down; returns what ends with its outcome.
 
-        Raises Refused (400) where there is one of this uuid already, NoSpace and Denied where it can't be written.
+        Raises Refused (400) where there is one of its uuid already, NoSpace and Denied where it can't be written.
         """
+        uuid = asked.job
         self._require_new(uuid)
-        asked = asked._replace(body=_named(asked.body))
         self._taken.add(uuid)
         try:
             with translation.translated():
-                await asyncio.to_thread(_begin, self._root, uuid, asked)
+                await asyncio.to_thread(_begin, self._root, asked)
         except FileExistsError as e:
             raise _duplicate(uuid) from e
         finally:
             self._taken.discard(uuid)
-        return self._follow(uuid, asyncio.create_task(self._run(uuid, asked)))
+        return self._follow(uuid, asyncio.create_task(self._run(asked)))
 
-    async def adopt(self, uuid: str, asked: Asked, task: "asyncio.Task[Outcome]") -> None:
+    async def adopt(self, asked: Asked, task: "asyncio.Task[Outcome]") -> None:
         """Make a job of a call that runs already; where that can't be written down it is kept in memory alone."""
+        uuid = asked.job
         self._follow(uuid, task)
         try:
-            await asyncio.to_thread(_begin, self._root, uuid, asked)
+            await asyncio.to_thread(_begin, self._root, asked)
         except (OSError, errors.Error) as e:
             log.warning("job %s is not written down: %s", uuid, e)
         else:
@@ -91,8 +91,8 @@ class Registry:
         while len(self._ended) > MAX_ENDED:
             self._ended.popitem(last=False)
 
-    async def _run(self, uuid: str, asked: Asked) -> Outcome:
-        return await self._written(uuid, asyncio.create_task(self._operations.run(asked, uuid)))
+    async def _run(self, asked: Asked) -> Outcome:
+        return await self._written(asked.job, asyncio.create_task(self._operations.run(asked)))
 
     async def _written(self, uuid: str, task: "asyncio.Task[Outcome]") -> Outcome:
         """Return the outcome of a job once it is in its file; the worker has written it, unless it never had it."""
@@ -123,14 +123,15 @@ def _duplicate(uuid: str) -> Refused:
     return Refused(400, f"Duplicate job uuid[{uuid}]")
 
 
-def _begin(root: Path, uuid: str, asked: Asked) -> None:
+def _begin(root: Path, asked: Asked) -> None:
     job = Job(
         schema_version=inventory.SCHEMA_VERSION,
-        uuid=uuid,
+        uuid=asked.job,
         name=asked.call.name,
         at=dict(asked.at),
         body=msgspec.Raw(msgspec.json.encode(asked.body)),
         request=asked.request,
+        fresh=asked.fresh,
         created=int(time.time()),
     )
     jobs.sweep(root)
@@ -140,11 +141,4 @@ def _begin(root: Path, uuid: str, asked: Asked) -> None:
 def _task(job: Job) -> Task:
     """Return the call that a job's file tells of."""
     body = msgspec.json.decode(job.body, type=routes.BY_NAME[job.name].body)
-    return Task(job.name, job.at, body, job.request)
-
-
-def _named(body: bodies.Body) -> bodies.Body:
-    """Return a body that makes something with a uuid for that, by which a cut-off job is told to be done or not."""
-    if isinstance(body, bodies.Tagged) and body.resource_uuid is None:
-        return msgspec.structs.replace(body, resource_uuid=uuids.uuid4().hex)
-    return body
+    return Task(job.name, job.at, body, job.request, job.uuid, job.fresh)

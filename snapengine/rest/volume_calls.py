@@ -23,7 +23,7 @@ def create_data(engine: Engine, at: At, body: bodies.CreateDataVolume) -> Reply:
         description=body.description,
         tags=body.system_tags or (),
     )
-    return {"inventory": _tagged(engine, made.uuid, body)}
+    return {"inventory": tagged(engine, made.uuid, body)}
 
 
 def create_from_snapshot(engine: Engine, at: At, body: bodies.Tagged) -> Reply:
@@ -37,11 +37,11 @@ def create_from_snapshot(engine: Engine, at: At, body: bodies.Tagged) -> Reply:
         description=body.description,
         tags=tags,
     )
-    return {"inventory": _tagged(engine, made.uuid, body)}
+    return {"inventory": tagged(engine, made.uuid, body)}
 
 
-def _tagged(engine: Engine, volume: str, body: bodies.Tagged) -> Volume:
-    """Give a new volume its user tags, and return it."""
+def tagged(engine: Engine, volume: str, body: bodies.Tagged) -> Volume:
+    """Give a new volume its user tags, unless it has them, and return it."""
     for tag in body.user_tags or ():
         engine.add_tag(volume, tag, user=True)
     return engine.get_volume(volume)

@@ -19,14 +19,19 @@ from snapengine.rest.bodies import Body
 
 
 class Task(NamedTuple):
-    """A call as it goes to a worker; job is its job's uuid, request names it in the journal."""
+    """
+    A call as it goes to a worker; request names it in the journal, job and fresh are as the server asks it.
+
+    It may become a job while it runs.
+    """
 
     name: str
     at: dict[str, str]
     body: Body
     request: str
+    job: str
+    fresh: str
     schema: bool = False
-    job: str | None = None
     cut_off: bool = False  # it was begun before, by a process that died: only tell what became of it
 
 
@@ -62,8 +67,6 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 def carry_out(engine: Engine, task: Task) -> Outcome:
     """Return how a call ended; never raises, and the result of a job is durable."""
-    if task.job is None:
-        return _done(engine, task)
     with jobs.working(engine.root, task.job):
         outcome = _done(engine, task)
         jobs.end(engine.root, task.job, outcome.code is None, outcome.body)
@@ -74,9 +77,10 @@ def _done(engine: Engine, task: Task) -> Outcome:
     verb = routes.BY_NAME[task.name].verb
     assert verb is not None
     if task.cut_off:
-        verb = cut_off.verdict(task.name, task.request)
+        verb = cut_off.verdict(task.name, task.request, task.fresh)
     try:
-        return Outcome(answers.document(verb(engine.asked_by(task.request), task.at, task.body), task.schema))
+        reply = verb(engine.asked_by(task.request, task.fresh), task.at, task.body)
+        return Outcome(answers.document(reply, task.schema))
     except Stopped:
         what = "the server was stopped while the operation ran; it was undone, unless it was already done"
         return failed(faults.Cancelled(what=what))
