@@ -38,7 +38,7 @@ def note(opened: Store, snapshot: str, wait: float, rate: int | None, progress: 
 
     At most rate bytes a second are read, without a lock: it is taken for a moment before and after, and writers never
     wait. One durable replacement of the record: a crash leaves the old one or the new one. Raises Busy where the image
-    was rewritten meanwhile, Conflict for a snapshot that is not Ready, NotFound, Locked, Refused, Corrupt.
+    was rewritten meanwhile, WrongStatus, NotFound, Locked, Refused, Corrupt.
     """
     directory = store.find_snapshot(opened.root, snapshot)
     path = directory / layout.image(snapshot)
@@ -46,8 +46,7 @@ def note(opened: Store, snapshot: str, wait: float, rate: int | None, progress: 
         record = records.shown_snapshot(directory, snapshot)
         fd = chain.open_layer(path)
     try:
-        if record.status != "Ready":
-            raise errors.Conflict(what=f"snapshot {snapshot} is {record.status}; only a Ready one is frozen")
+        records.require_ready(record, "given a checksum")
         layer = chain.opened(fd, path)
         found = record.checksum or digest(fd, rate, progress)
     finally:

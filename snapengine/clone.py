@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from snapengine import chain, driver, duplicate, errors, hold, layout, records, store, volume
-from snapengine.inventory import Snapshot, Volume
+from snapengine import chain, driver, duplicate, hold, layout, records, store, volume
+from snapengine.inventory import Volume
 from snapengine.printed import Progress
 from snapengine.store import Store
 
@@ -23,26 +23,18 @@ def clone(
 
     The image is a copy of S's whole chain or, when linked, an empty overlay of S's own file, which is named by its path
     from the root: from then on S and its volume can't be deleted (clones.py). S is only read, under its volume's lock,
-    which others who read share, so that it does not go before the clone is there. Raises Conflict for a snapshot that
-    is not Ready, Invalid, NotFound, Locked, Corrupt, NoSpace; then nothing is there.
+    which others who read share, so that it does not go before the clone is there. Raises WrongStatus, Invalid,
+    NotFound, Locked, Corrupt, NoSpace; then nothing is there.
     """
     directory = store.find_snapshot(opened.root, snapshot)
     account = layout.account_of(directory)
     request = volume.checked(wanted._replace(account=account))
     with hold.reading(opened, directory, "clone snapshot", wait):
-        source = records.read_snapshot(directory, snapshot)
-        require_clonable(source)
+        records.require_ready(records.read_snapshot(directory, snapshot), "cloned")
         layers = chain.read(directory, layout.image(snapshot))
         if linked:
             return _linked(opened, request, directory, layers[0])
         return _full(opened, request, layers, progress)
-
-
-def require_clonable(source: Snapshot) -> None:
-    """Raise Conflict when no volume can be made of a snapshot."""
-    if source.status != "Ready" or source.state != "Enabled":
-        state = f"{source.state}, {source.status}"
-        raise errors.Conflict(what=f"snapshot {source.uuid} is {state}; only a Ready, Enabled one can be cloned")
 
 
 def _full(opened: Store, request: volume.Request, layers: tuple[chain.Layer, ...], progress: Progress | None) -> Volume:

@@ -6,7 +6,8 @@ Every error that the engine raises.
     │   └── Ambiguous    a name has several matches
     ├── NotFound         no such object                                exit 3   SYS.1003
     ├── Conflict         not in this state                             exit 4   SYS.1006
-    │   └── Protected    linked clones stand on a snapshot
+    │   ├── Protected    linked clones stand on a snapshot
+    │   └── WrongStatus  a snapshot is not Ready, or not Enabled               VOLUME_SNAPSHOT.1000
     ├── Busy             locked, or open in a VM                       exit 5   SYS.1006
     │   ├── Locked       another operation of the engine holds it
     │   └── InUse        another process has the image open                     VOLUME.1000
@@ -102,6 +103,17 @@ class Protected(Conflict):
 
     why: str
     msg = "snapshot {self.snapshot} stays: {self.why}"
+
+
+class WrongStatus(Conflict):
+    """A snapshot is not Ready, or not Enabled; done says what it therefore can't be."""
+
+    msg = (
+        "snapshot {self.uuid} ({self.name}) is {self.state}, {self.status}; "
+        "only an Enabled, Ready one can be {self.done}"
+    )
+    code = "VOLUME_SNAPSHOT.1000"
+    description = "The snapshot is in the wrong status"
 
 
 class Busy(Error):

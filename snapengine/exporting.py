@@ -115,9 +115,7 @@ def _layers(opened: Store, snapshot: str, wait: float) -> Iterator[tuple[chain.L
     """Give the inspected images that a Ready snapshot consists of, which nobody changes during the block."""
     directory = store.find_snapshot(opened.root, snapshot)
     with hold.looking(directory, "export snapshot", wait):
-        record = records.shown_snapshot(directory, snapshot)
-        if record.status != "Ready":
-            raise errors.Conflict(what=f"snapshot {snapshot} is {record.status}; only a Ready one can be exported")
+        records.require_ready(records.shown_snapshot(directory, snapshot), "exported")
         yield chain.read(directory, layout.image(snapshot))
 
 

@@ -162,7 +162,7 @@ def revert(opened: Store, uuid: str, wait: float) -> None:
 
 def _reverting(work: Held, target: str, images: ExitStack) -> Move:
     record = records.read_snapshot(work.directory, target)
-    snapshot.require_revertible(record)
+    records.require_ready(record, "reverted to")
     return snapshot.reverting(work, images.enter_context(hold.image(work)), record)
 
 

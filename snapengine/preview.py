@@ -24,7 +24,6 @@ from snapengine import (
     rescue,
     roster,
     sizes,
-    snapshot,
     step_plan,
     steps,
     store,
@@ -77,7 +76,7 @@ def revert(opened: Store, uuid: str, wait: float, *, rescuing: bool = True) -> P
     directory = store.find_snapshot(opened.root, uuid)
     with lock.shared(directory.parent, "preview a revert", wait):
         target = records.shown_snapshot(directory, uuid)
-        snapshot.require_revertible(target)
+        records.require_ready(target, "reverted to")
         chain.read(directory, layout.image(uuid), across=False)
         work = Held(opened, directory, records.read_volume(directory), hold.place(opened, directory, "revert"))
         kept = [Step(verb=verb, image=str(work.active), bytes=0) for verb in _goes(work, rescuing)]

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from snapengine import errors, inventory, layout, ownership, tree
-from snapengine.inventory import Record, SnapshotRecord, TrashRecord, VolumeRecord
+from snapengine.inventory import Record, Snapshot, SnapshotRecord, TrashRecord, VolumeRecord
 
 ATTEMPTS = 100  # a reader loses this often only against writers without a pause
 _USUAL = 2**16  # bytes; to make room for the largest record would cost more than to read a usual one
@@ -131,6 +131,13 @@ def shown_snapshot(directory: Path, snapshot: str) -> SnapshotRecord:
     if snapshot not in found:
         raise errors.unknown("snapshot", snapshot)
     return found[snapshot]
+
+
+def require_ready(snapshot: Snapshot, done: str) -> None:
+    """Raise WrongStatus unless a snapshot is Enabled and Ready to be reverted to, cloned, or whatever is to be done."""
+    if snapshot.status != "Ready" or snapshot.state != "Enabled":
+        uuid, name, state, status = snapshot.uuid, snapshot.name, snapshot.state, snapshot.status
+        raise errors.WrongStatus(uuid=uuid, name=name, state=state, status=status, done=done)
 
 
 def named_snapshot(directory: Path, snapshot: str) -> SnapshotRecord:

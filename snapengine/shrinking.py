@@ -67,8 +67,7 @@ def shrink(opened: Store, snapshot: str, wait: float, progress: Progress | None 
     with ExitStack() as stack:
         work = stack.enter_context(hold.volume(opened, store.find_snapshot(opened.root, snapshot), "shrink", wait))
         record = records.read_snapshot(work.directory, snapshot)
-        if record.status != "Ready":
-            raise errors.Conflict(what=f"snapshot {snapshot} is {record.status}; only a Ready one can be shrunk")
+        records.require_ready(record, "shrunk")
         stack.enter_context(hold.image(work))
         old = frozen(stack, work, record)
         _replace(work, record, old, progress)

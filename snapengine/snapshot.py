@@ -168,19 +168,12 @@ def revert(opened: Store, snapshot: str, wait: float) -> None:
     """
     with hold.volume(opened, store.find_snapshot(opened.root, snapshot), "revert", wait) as work:
         target = records.read_snapshot(work.directory, snapshot)
-        require_revertible(target)
+        records.require_ready(target, "reverted to")
         if rescue.fault(work) is not None:
             return rescue.revert(work, target)
         with hold.image(work) as old:
             move = reverting(work, old, target)
             operation.over_active(work, move.entry, old, move.making)
-
-
-def require_revertible(target: Snapshot) -> None:
-    """Raise Conflict when a volume can't be taken back to target."""
-    if target.status != "Ready" or target.state != "Enabled":
-        state = f"{target.state}, {target.status}"
-        raise errors.Conflict(what=f"snapshot {target.uuid} is {state}; only a Ready, Enabled one can be reverted to")
 
 
 def reverting(work: Held, old: Image, target: SnapshotRecord) -> Move:

@@ -4,6 +4,7 @@ Bad input, line by line of what the project promises: one clear error of the rig
 `refused` asserts that of every verb here. How the command line tells such an error stands in its own tests.
 """
 
+import json
 import os
 import shutil
 import socket
@@ -75,6 +76,31 @@ def refused(store: Prepared, kind: type[errors.Error], why: str | None = None) -
 def fixed(*pairs: tuple[str, Verb]) -> pytest.MarkDecorator:
     """Return the table of some verbs, by their names."""
     return pytest.mark.parametrize("verb", [verb for _, verb in pairs], ids=[name for name, _ in pairs])
+
+
+# Snapshots that are not Ready
+
+
+NOT_READY: tuple[tuple[str, Verb], ...] = (
+    ("reverted to", lambda s: s.engine.revert(s.second)),
+    ("cloned", lambda s: s.engine.clone_volume(s.second, "clone")),
+    ("exported", lambda s: s.engine.export_snapshot(s.second, s.root.with_name("out.qcow2"))),
+    ("shrunk", lambda s: s.engine.shrink_snapshot(s.second)),
+    ("given a checksum", lambda s: s.engine.checksum_snapshot(s.second)),
+)
+
+
+@pytest.mark.parametrize(("key", "value"), [("status", "Deleting"), ("state", "Disabled")], ids=["status", "state"])
+@pytest.mark.parametrize(("done", "verb"), NOT_READY, ids=[done for done, _ in NOT_READY])
+def test_a_snapshot_that_is_not_enabled_and_ready_is_left_alone(
+    store: Prepared, done: str, verb: Verb, key: str, value: str
+) -> None:
+    record = store.record(store.second)
+    record.write_text(json.dumps(json.loads(record.read_text()) | {key: value}))
+    told = rf"snapshot {store.second} \(second\) is .*{value}.*; only an Enabled, Ready one can be {done}$"
+    with refused(store, errors.WrongStatus, told):
+        verb(store)
+    assert not store.root.with_name("out.qcow2").exists()
 
 
 # Roots

@@ -10,7 +10,7 @@ from snapengine import errors
 
 A = "ec8f396d8a5d48ce8bd949d469c0be62"
 # Of CONTRACT.md, section 2.
-CODES = {"SYS.1000", "SYS.1003", "SYS.1006", "SYS.1007", "VOLUME.1000", "PS.1000", "ID.1003"}
+CODES = {"SYS.1000", "SYS.1003", "SYS.1006", "SYS.1007", "VOLUME.1000", "PS.1000", "ID.1003", "VOLUME_SNAPSHOT.1000"}
 
 EXAMPLES: list[tuple[errors.Error, str]] = [
     (errors.Error(), "internal error"),
@@ -35,6 +35,10 @@ EXAMPLES: list[tuple[errors.Error, str]] = [
     (errors.NoStorage(root="/srv/x"), "no primary storage at /srv/x; create one with 'snapengine init'"),
     (errors.Conflict(what="/srv/x is a primary storage already"), "/srv/x is a primary storage already"),
     (errors.Protected(snapshot="db/s1 (u)", why="it is needed"), "snapshot db/s1 (u) stays: it is needed"),
+    (
+        errors.WrongStatus(uuid=A, name="s1", state="Enabled", status="Deleting", done="cloned"),
+        f"snapshot {A} (s1) is Enabled, Deleting; only an Enabled, Ready one can be cloned",
+    ),
     (errors.Busy(what="it changes all the time"), "it changes all the time"),
     (
         errors.Locked(what=f"vol-{A}", holder="revert (pid 7)", seconds=60.0),
@@ -108,7 +112,7 @@ def test_the_exit_codes_are_those_of_the_command_lines_table(kind: type[errors.E
     assert {k.exit_code for k in kinds(kind)} == {exit_code}
 
 
-ROW = re.compile(r"(?P<indent>[ │├└─]*)(?P<name>\w+) {2,}.*?(?:exit (?P<exit>\d))? *(?P<code>[A-Z]+\.\d+)?")
+ROW = re.compile(r"(?P<indent>[ │├└─]*)(?P<name>\w+) {2,}.*?(?:exit (?P<exit>\d))? *(?P<code>[A-Z_]+\.\d+)?")
 
 
 def drawn() -> list[re.Match[str]]:

@@ -42,6 +42,15 @@ def test_a_revert_takes_the_volume_back_and_may_be_repeated(server: Server, clie
     assert client.snapshot(volume, "third")["parentUuid"] == first["uuid"]
 
 
+def test_a_revert_to_a_snapshot_that_is_not_ready_has_a_code_of_its_own(server: Server, client: Client) -> None:
+    made = client.snapshot(client.volume(), "s")
+    record = server.engine.snapshot_path(made["uuid"]).with_suffix(".json")
+    record.write_text(record.read_text().replace('"Enabled"', '"Disabled"'))
+
+    error = client.error("PUT", f"/volume-snapshots/{made['uuid']}/actions", {"revertVolumeFromSnapshot": {}})
+    assert error["code"] == "VOLUME_SNAPSHOT.1000" and "is Disabled, Ready" in error["details"]
+
+
 def test_a_snapshot_is_updated_and_what_is_absent_stays(client: Client) -> None:
     made = client.snapshot(client.volume(), "old", description="kept")
 

@@ -10,7 +10,7 @@ from snapengine.rest import faults
 A = "ec8f396d8a5d48ce8bd949d469c0be62"
 # Of CONTRACT.md, section 2.
 CODES = {
-    "SYS.1003", "SYS.1004", "SYS.1006", "SYS.1013", "SYS.1017", "ID.1000", "ID.1001", "ID.1006", "VOLUME_SNAPSHOT.1000",
+    "SYS.1003", "SYS.1004", "SYS.1006", "SYS.1013", "SYS.1017", "ID.1000", "ID.1001", "ID.1006",
     "VOLUME.1001",
 }  # fmt: skip
 BUSY = errors.Busy(what="it changes all the time")
@@ -28,10 +28,6 @@ EXAMPLES: list[tuple[errors.Error, str]] = [
     (
         faults.TooManySessions(account="web", count=500),
         "account web has 500 sessions; log out, or wait until one ends",
-    ),
-    (
-        faults.WrongStatus(uuid=A, status="Deleting", state="Enabled"),
-        f"snapshot {A} is Deleting, Enabled; only a Ready, Enabled one can be reverted to",
     ),
     (faults.NotDeleted(cause=BUSY), "it changes all the time"),
     (faults.NotFlattened(cause=BUSY), "it changes all the time"),

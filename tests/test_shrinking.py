@@ -272,13 +272,6 @@ def test_on_a_file_system_with_reflinks_it_works_as_well(tmp_path: Path) -> None
         assert site.shrink(site.middle) > MIB
 
 
-def test_a_snapshot_that_is_not_ready_is_left_alone(site: Site) -> None:
-    path = site.engine.snapshot_path(site.middle).with_suffix(".json")
-    path.write_text(path.read_text().replace('"Ready"', '"Deleting"'))
-    with pytest.raises(errors.Conflict, match="only a Ready one"):
-        site.engine.shrink_snapshot(site.middle)
-
-
 def test_an_unknown_snapshot_is_not_found(site: Site) -> None:
     for uuid in ("9" * 32, site.volume, "../x"):
         with pytest.raises(errors.NotFound):

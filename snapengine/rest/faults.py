@@ -73,14 +73,6 @@ class TooManySessions(errors.Error):
     description = "There are too many sessions"
 
 
-class WrongStatus(errors.Conflict):
-    """A snapshot is not Ready and Enabled."""
-
-    msg = "snapshot {self.uuid} is {self.status}, {self.state}; only a Ready, Enabled one can be reverted to"
-    code = "VOLUME_SNAPSHOT.1000"
-    description = "The snapshot is in the wrong status"
-
-
 class Caused(errors.Error):
     """A verb failed because of another error, which the contract nests."""
 
