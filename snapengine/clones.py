@@ -35,9 +35,17 @@ def of(root: Path, volume_uuid: str, snapshot_uuid: str | None = None) -> list[V
     return sorted(found, key=lambda record: (record.name, record.uuid))
 
 
-def told(found: list[VolumeRecord]) -> str:
-    """Return linked clones for people: their names, and which of them are deleted."""
-    return ", ".join(f"{r.name} ({r.uuid}{', deleted' if r.status == 'Deleted' else ''})" for r in found)
+def protected(what: str, found: list[VolumeRecord], base: str = "it") -> errors.Protected:
+    """Return why what, told with its kind and uuid, may not go: the linked clones found stand on it, or on base."""
+    names = ", ".join(f"{r.name} ({r.uuid}{', deleted' if r.status == 'Deleted' else ''})" for r in found)
+    why = f"{base} is the base of linked clones: {names}; flatten or expunge them first"
+    return errors.Protected(what=what, why=why)
+
+
+def require_none(root: Path, volume_uuid: str, what: str) -> None:
+    """Raise Protected where linked clones stand on a volume that should go, told as what."""
+    if found := of(root, volume_uuid):
+        raise protected(what, found)
 
 
 def fault(contents: Contents) -> tuple[Path, str] | None:

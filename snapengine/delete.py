@@ -123,8 +123,7 @@ def selected(
 def _protected(contents: Contents, uuid: str, base: str, on: list[VolumeRecord]) -> errors.Protected:
     """Return why a snapshot stays: linked clones stand on base, which is itself or would go with it."""
     where = "it" if base == uuid else f"snapshot {_called(contents, base)}, which stands on it,"
-    why = f"{where} is the base of linked clones: {clones.told(on)}; flatten or expunge them first"
-    return errors.Protected(snapshot=_called(contents, uuid), why=why)
+    return clones.protected(f"snapshot {_called(contents, uuid)}", on, where)
 
 
 def _called(contents: Contents, uuid: str) -> str:

@@ -62,9 +62,7 @@ def require_deletable(opened: Store, volume: VolumeRecord) -> None:
         vm = volume.vm_name or volume.vm_instance_uuid
         what = f"volume {volume.uuid} ({volume.name}) is attached to {vm}"
         raise errors.Conflict(what=f"{what}; detach it first with 'snapengine volume detach'")
-    if found := clones.of(opened.root, volume.uuid):
-        what = f"volume {volume.uuid} ({volume.name}) has linked clones: {clones.told(found)}"
-        raise errors.Conflict(what=f"{what}; flatten or expunge them first")
+    clones.require_none(opened.root, volume.uuid, f"volume {volume.uuid} ({volume.name})")
 
 
 def recover(opened: Store, volume: str, wait: float) -> None:
@@ -105,11 +103,11 @@ def expunge(opened: Store, volume: str, wait: float) -> None:
         all in it removed, then the entry                                                    removes the rest
 
     On a full disk, where no entry can be written, it is removed all the same; what a crash then leaves, the next
-    expunge removes. Raises Conflict where linked clones stand on it, InUse, NotFound, Locked.
+    expunge removes. Raises Protected where linked clones stand on it, InUse, NotFound, Locked.
     """
     directory = deleted.find(opened.root, volume)
     with hold.present(directory), lock.exclusive(directory.parent, "expunge volume", wait), ExitStack() as stack:
-        _require_no_clones(opened, volume)
+        clones.require_none(opened.root, volume, f"deleted volume {volume}")
         _keep_out(stack, directory, volume)
         _vanish(opened, directory, volume)
     for path in strays.of_store(opened.root):
@@ -118,14 +116,9 @@ def expunge(opened: Store, volume: str, wait: float) -> None:
 
 
 def require_expungeable(opened: Store, directory: Path, volume: str) -> None:
-    """Raise Conflict where linked clones stand on the deleted volume in directory, InUse where a VM has it open."""
-    _require_no_clones(opened, volume)
+    """Raise Protected where linked clones stand on the deleted volume in directory, InUse where a VM has it open."""
+    clones.require_none(opened.root, volume, f"deleted volume {volume}")
     require_unused(directory, volume)
-
-
-def _require_no_clones(opened: Store, volume: str) -> None:
-    if found := clones.of(opened.root, volume):
-        raise errors.Conflict(what=f"volume {volume} has linked clones: {clones.told(found)}; expunge them first")
 
 
 def _vanish(opened: Store, directory: Path, volume: str) -> None:

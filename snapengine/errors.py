@@ -6,7 +6,7 @@ Every error that the engine raises.
     │   └── Ambiguous    a name has several matches
     ├── NotFound         no such object                                exit 3   SYS.1003
     ├── Conflict         not in this state                             exit 4   SYS.1006
-    │   ├── Protected    linked clones stand on a snapshot
+    │   ├── Protected    linked clones stand on what should go
     │   └── WrongStatus  a snapshot is not Ready, or not Enabled               VOLUME_SNAPSHOT.1000
     ├── Busy             locked, or open in a VM                       exit 5   SYS.1006
     │   ├── Locked       another operation of the engine holds it
@@ -99,10 +99,10 @@ class Conflict(Error):
 
 
 class Protected(Conflict):
-    """Linked clones stand on a snapshot that should go, or on one that would go with it; why says so."""
+    """Linked clones stand on what should go, or on what would go with it; why says so."""
 
     why: str
-    msg = "snapshot {self.snapshot} stays: {self.why}"
+    msg = "{self.what} stays: {self.why}"
 
 
 class WrongStatus(Conflict):

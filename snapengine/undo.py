@@ -38,6 +38,5 @@ def undoable(opened: Store, contents: Contents) -> str:
         others = ", ".join((*on_it, *(f"trash item {uuid}" for uuid in kept)))
         raise errors.Conflict(what=f"{told} can't be undone: {others} stands on it")
     if bases := clones.of(opened.root, contents.volume.uuid, latest):
-        what = f"{told} can't be undone: it is the base of linked clones: {clones.told(bases)}"
-        raise errors.Conflict(what=f"{what}; flatten or expunge them first")
+        raise clones.protected(told, bases)
     return latest

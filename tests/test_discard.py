@@ -125,7 +125,7 @@ def test_a_linked_clone_protects_its_source_and_a_deleted_one_does_too(oracle: O
     clone = oracle.clone(oracle.engine.list_snapshots(volume)[0].uuid, "clone", linked=True)
 
     for _ in range(2):
-        with pytest.raises(errors.Conflict, match="has linked clones: clone"):
+        with pytest.raises(errors.Conflict, match="base of linked clones: clone"):
             oracle.engine.delete_volumes((volume,))
         oracle.check()
         if oracle.engine.list_volumes(deleted=True) == ():

@@ -34,7 +34,7 @@ EXAMPLES: list[tuple[errors.Error, str]] = [
     ),
     (errors.NoStorage(root="/srv/x"), "no primary storage at /srv/x; create one with 'snapengine init'"),
     (errors.Conflict(what="/srv/x is a primary storage already"), "/srv/x is a primary storage already"),
-    (errors.Protected(snapshot="db/s1 (u)", why="it is needed"), "snapshot db/s1 (u) stays: it is needed"),
+    (errors.Protected(what="snapshot db/s1 (u)", why="it is needed"), "snapshot db/s1 (u) stays: it is needed"),
     (
         errors.WrongStatus(uuid=A, name="s1", state="Enabled", status="Deleting", done="cloned"),
         f"snapshot {A} (s1) is Enabled, Deleting; only an Enabled, Ready one can be cloned",

@@ -235,7 +235,7 @@ def test_a_copy_outlives_its_source_and_a_linked_clone_keeps_it(oracle: Oracle) 
     checked(oracle)
     with pytest.raises(errors.Conflict, match="base of linked clones"):
         oracle.delete(second)
-    with pytest.raises(errors.Conflict, match="has linked clones"):
+    with pytest.raises(errors.Conflict, match="base of linked clones"):
         oracle.delete_volumes(volume)
     checked(oracle)
     oracle.flatten(linked)

@@ -105,7 +105,7 @@ def delete_volume(world: World, a: int, b: int, c: int) -> None:
     volume = world.volume(a)
     protected = world.bases() & {snapshot.uuid for snapshot in world.snapshots(volume)}
     is_attached = world.engine.get_volume(volume).vm_instance_uuid is not None
-    with refused({"is attached to": is_attached, "has linked clones": bool(protected)}):
+    with refused({"is attached to": is_attached, PROTECTED: bool(protected)}):
         world.oracle.delete_volumes(volume)
 
 
