@@ -12,10 +12,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from snapengine import arguments, errors, inspector, layout, records, units
+from snapengine import arguments, checks, errors, inspector, layout, qcow2, records, units
 from snapengine.checks import Expected
 from snapengine.qcow2 import Header
 
+_NAMING = {"backing-path", "backing-format-missing", "backing-format-twice", "backing-format", "backing-name"}
 MAX_DEPTH = 10_000  # of a chain that is read; what the engine makes is bounded by the depth limit
 
 
@@ -116,6 +117,37 @@ def is_unchanged(before: Layer) -> bool:
 def expected(backing: str | None) -> Expected:
     """Return what a layer must be that stands on the image named backing, or on none."""
     return Expected(backing=backing, max_size=arguments.MAX_SIZE)
+
+
+def misnamed(fd: int, path: Path, name: str | None) -> Layer:
+    """
+    Return the open image, of which nothing is wrong but how it names its backing file: that must be name itself.
+
+    An absolute path is that where it leads to name in a directory of this volume, of this store or of where it lay.
+    Raises Refused for any other image.
+    """
+    status, header = os.fstat(fd), qcow2.read_header(fd, path=path)
+    facts = checks.Facts(fd, status, header, expected(header.backing_name))
+    wrong = [row for row in checks.CHECKS if row.name not in _NAMING and row.wrong(facts, header)]
+    said = Path(header.backing_name or "")
+    is_ours = said.is_absolute() and ".." not in said.parts and said.parts[-3:-1] == path.parts[-3:-1]
+    if wrong or name is None or not layout.is_bare(name) or not (str(said) == name or (is_ours and said.name == name)):
+        why = "it is not known for certain what it stood on" if not wrong else wrong[0].why
+        raise errors.Refused(path=path, why=why, check="misnamed")
+    return Layer(path, header, status.st_ino, status.st_mtime_ns, units.allocated(status))
+
+
+def require_standing(path: Path, name: str | None) -> None:
+    """Raise Refused unless the image at path stands on the one called name, however badly its header names that."""
+    fd = open_layer(path)
+    try:
+        opened(fd, path, expected(name))
+    except errors.Refused as e:
+        if e.check not in _NAMING:
+            raise
+        misnamed(fd, path, name)
+    finally:
+        os.close(fd)
 
 
 def read(directory: Path, name: str, *, across: bool = True) -> tuple[Layer, ...]:

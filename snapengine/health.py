@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from snapengine import chain, command, driver, errors
+from snapengine import chain, command, driver, errors, layout
 from snapengine.inventory import Struct
 
 RESTORE_RECORD = "restore the record from a backup; the images are not touched"
@@ -12,6 +12,7 @@ RESTORE_IMAGE = "restore the file from a backup"
 REVERT = f"{RESTORE_IMAGE}, or take the volume back to a snapshot, if it has one, with 'snapengine snapshot revert'"
 SETTLE = "the next verb on the volume, or 'snapengine status', finishes or undoes it"
 READ = "run as the store's owner, who may read it; after an error of the disk look into the kernel's log"
+TIDY = "harmless; the next verb that changes the volume removes it, as 'snapengine repair' does"
 RESTORE_ROOM = "harmless; 'qemu-img check -r leaks' gives the room back while no VM runs"
 
 
@@ -41,6 +42,21 @@ class Problem(Struct, frozen=True, kw_only=True):
 def problem(kind: str, uuid: str, path: Path, message: str, repair: str) -> Problem:
     """Return a problem of the object uuid."""
     return Problem(kind=kind, object=uuid, path=str(path), message=message, repair=repair)
+
+
+def stray(uuid: str, path: Path) -> Problem:
+    """Return the problem that nothing knows what lies at path."""
+    if is_half_made(path):
+        return problem("stray-file", uuid, path, f"{path.name} was left half-made by a verb that was cut off", TIDY)
+    message = f"{path.name} belongs to nothing that the records know"
+    if layout.is_damaged(path.name):
+        message = f"{path.name} is a damaged image that a revert or restore has replaced"
+    return problem("stray-file", uuid, path, message, "move it out of the store")
+
+
+def is_half_made(path: Path) -> bool:
+    """Tell whether a stray file is what a cut-off replacement left in a volume's directory, to be removed by tidy."""
+    return layout.is_new(path.name) and path.parent.name == layout.SNAPSHOTS and not path.is_dir()
 
 
 def readable(uuid: str, path: Path, found: Iterator[Problem]) -> Iterator[Problem]:

@@ -7,16 +7,14 @@ from pathlib import Path
 
 from snapengine import (
     chain,
-    checks,
     draft,
     driver,
     durable,
-    errors,
     hold,
     imagelock,
     layout,
+    lock,
     operation,
-    qcow2,
     records,
     reflink,
     shrinking,
@@ -27,17 +25,15 @@ from snapengine.draft import Plan
 from snapengine.hold import Held, Image
 from snapengine.store import Store
 
-_NAMING = {"backing-path", "backing-format-missing", "backing-format-twice", "backing-format", "backing-name"}
-
 
 def leaks(opened: Store, directory: Path, uuid: str, wait: float, dry_run: bool = False) -> None:
     """
     Give back the leaked clusters of a snapshot's image, in a copy that takes its place; of the active image in place.
 
-    With dry_run only what would stand in the way is looked for. Crash table as for shrinking.shrink; in the active
-    image a crash leaves fewer leaks. Errors as there.
+    With dry_run only what would stand in the way is looked for, and nothing touched. Crash table as for
+    shrinking.shrink; in the active image a crash leaves fewer leaks. Errors as there.
     """
-    with hold.volume(opened, directory, "repair", wait) as work, hold.image(work) as active:
+    with _held(opened, directory, wait, dry_run) as work, hold.image(work) as active:
         if dry_run:
             return
         if uuid == work.volume.uuid:
@@ -56,7 +52,7 @@ def backing(opened: Store, directory: Path, uuid: str, wait: float, dry_run: boo
     as for leaks.
     Refused where the header names anything else, or more is wrong with it.
     """
-    with hold.volume(opened, directory, "repair", wait) as work, ExitStack() as stack:
+    with _held(opened, directory, wait, dry_run) as work, ExitStack() as stack:
         frozen = records.read_snapshot(directory, uuid) if uuid != work.volume.uuid else None
         path = work.active if frozen is None else work.image(uuid)
         name = tree.backing(work.volume, frozen or work.volume)
@@ -68,7 +64,7 @@ def backing(opened: Store, directory: Path, uuid: str, wait: float, dry_run: boo
             fd = chain.open_layer(path)
             stack.callback(os.close, fd)
             stack.enter_context(imagelock.reading(fd, path))
-        old = Image(fd, misnamed(fd, path, name))
+        old = Image(fd, chain.misnamed(fd, path, name))
         if dry_run:
             return
         if frozen is None:
@@ -77,22 +73,15 @@ def backing(opened: Store, directory: Path, uuid: str, wait: float, dry_run: boo
             _over_frozen(work, uuid, old, name, lambda new: driver.unsafe_rebase(new, name))
 
 
-def misnamed(fd: int, path: Path, name: str | None) -> chain.Layer:
-    """
-    Return the open image, of which nothing is wrong but how it names its backing file: that must be name itself.
-
-    An absolute path is that where it leads to name in a directory of this volume, of this store or of where it lay.
-    Raises Refused for any other image.
-    """
-    status, header = os.fstat(fd), qcow2.read_header(fd, path=path)
-    facts = checks.Facts(fd, status, header, chain.expected(header.backing_name))
-    wrong = [row for row in checks.CHECKS if row.name not in _NAMING and row.wrong(facts, header)]
-    said = Path(header.backing_name or "")
-    is_ours = said.is_absolute() and ".." not in said.parts and said.parts[-3:-1] == path.parts[-3:-1]
-    if wrong or name is None or not layout.is_bare(name) or not (str(said) == name or (is_ours and said.name == name)):
-        why = "it is not known for certain what it stood on" if not wrong else wrong[0].why
-        raise errors.Refused(path=path, why=why, check="misnamed")
-    return chain.Layer(path, header, status.st_ino, status.st_mtime_ns, status.st_blocks * 512)
+@contextmanager
+def _held(opened: Store, directory: Path, wait: float, dry_run: bool) -> Iterator[Held]:
+    """Hold the volume in directory; with dry_run share it, with what a crash left there as it is."""
+    if not dry_run:
+        with hold.volume(opened, directory, "repair", wait) as work:
+            yield work
+        return
+    with lock.shared(directory.parent, "repair", wait):
+        yield Held(opened, directory, records.read_volume(directory), hold.place(opened, directory, "repair"))
 
 
 def _over_frozen(work: Held, uuid: str, old: Image, name: str | None, mend: Callable[[Path], None]) -> None:

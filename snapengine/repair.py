@@ -2,13 +2,14 @@
 Repair: put right what can be put right without losing anything, and tell why the rest is left.
 
 Records follow the headers (remaking), images get a mended copy in their place (renewal); each is an operation of its
-own, with the crash table of that module. No image and no stray file is ever removed.
+own, with the crash table of that module. Of what lies there only what a verb left half-made is removed, as by tidy.
 """
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
-from snapengine import errors, layout, remaking, renewal, store, verify
+from snapengine import errors, health, hold, layout, remaking, renewal, store, verify
 from snapengine.health import Problem
 from snapengine.inventory import Struct
 from snapengine.remaking import Made
@@ -33,6 +34,7 @@ _WHY = {
     "journal-damaged": "it may be all that tells of an operation that was cut off",
     "image-leaks": "it could not be done now",
 }
+_ROUNDS = 3  # what lies under a bad header shows in the second
 _OTHER = "nothing says for certain what is right"
 
 
@@ -53,59 +55,73 @@ def repair(opened: Store, volumes: tuple[str, ...], wait: float, dry_run: bool) 
     """
     Put right what is wrong with these volumes, or with the whole store, unless dry_run; all or some of it.
 
-    Raises NotFound for an unknown volume, Locked where a volume is busy for longer than wait seconds. What a tool or
-    the file system refuses is left, with that as the reason.
+    What only shows once something else was put right is put right too; dry_run can't tell of that. Raises NotFound for
+    an unknown volume, Locked where a volume is busy for longer than wait seconds. What a tool or the file system
+    refuses is left, with that as the reason.
     """
-    before = verify.verify(opened, volumes, True, wait)
-    why: dict[tuple[str, str], str] = {}
+    why: dict[Problem, str] = {}
     made: list[Made] = []
-    for directory in _concerned(opened, before):
-        made += _records(opened, directory, before, wait, dry_run)
-        made += _images(opened, directory, before, wait, dry_run, why)
-    fixed = {each.object for each in made}
-    after = tuple(each for each in before if each.object not in fixed)
-    if not dry_run:
-        after = verify.verify(opened, volumes, True, wait)
-    return Repaired(repaired=tuple(made), left=tuple(_left(each, why) for each in after))
+    left = verify.verify(opened, volumes, True, wait)
+    for _ in range(_ROUNDS):
+        done = [each for at in _concerned(opened, left) for each in _mended(opened, at, left, wait, dry_run, why)]
+        made += [each for each, _ in done]
+        if dry_run or not done:
+            fixed = {problem for _, ended in done for problem in ended}
+            left = tuple(problem for problem in left if problem not in fixed)
+            break
+        left = verify.verify(opened, volumes, True, wait)
+    return Repaired(repaired=tuple(made), left=tuple(_left(each, why) for each in left))
 
 
 def _concerned(opened: Store, problems: tuple[Problem, ...]) -> Iterator[Path]:
     """Give the directories in which something may be put right."""
-    at = {Path(problem.path).parent for problem in problems if problem.kind in _RECORDS | _NAMES | {"image-leaks"}}
+    kinds = _RECORDS | _NAMES | {"image-leaks"}
+    at = {Path(each.path).parent for each in problems if each.kind in kinds or health.is_half_made(Path(each.path))}
     yield from (directory for directory in store.all_directories(opened.root) if directory in at)
 
 
-def _records(
-    opened: Store, directory: Path, problems: tuple[Problem, ...], wait: float, dry_run: bool
-) -> tuple[Made, ...]:  # fmt: skip
-    if any(problem.kind in _RECORDS and Path(problem.path).parent == directory for problem in problems):
-        return remaking.correct(opened, directory, wait, dry_run)
-    return ()
+def _mended(
+    opened: Store, directory: Path, problems: tuple[Problem, ...], wait: float, dry_run: bool, why: dict[Problem, str]
+) -> Iterator[tuple[Made, tuple[Problem, ...]]]:  # fmt: skip
+    """
+    Put right what can be in a directory; gives each thing that was, with the problems that this ends.
 
-
-def _images(
-    opened: Store, directory: Path, problems: tuple[Problem, ...], wait: float, dry_run: bool,
-    why: dict[tuple[str, str], str],
-) -> Iterator[Made]:  # fmt: skip
-    """Mend images, the active one first, since the others are held under it; why takes what stood in the way."""
-    volume = layout.volume_of(directory)
-    for problem in sorted(problems, key=lambda problem: problem.object != volume):
-        if Path(problem.path).parent != directory or layout.is_trash(Path(problem.path).name):
-            continue
+    The active image comes first, since the others are held under it. why takes what stood in the way.
+    """
+    here = [problem for problem in problems if Path(problem.path).parent == directory]
+    wrong = [problem for problem in here if problem.kind in _RECORDS]
+    for made in remaking.correct(opened, directory, wait, dry_run) if wrong else ():
+        yield made, tuple(problem for problem in wrong if problem.object == made.object)
+    active = layout.volume_of(directory)
+    for problem in sorted(here, key=lambda problem: problem.object != active):
         try:
-            if problem.kind in _NAMES:
-                renewal.backing(opened, directory, problem.object, wait, dry_run)
-            elif problem.kind == "image-leaks":
-                renewal.leaks(opened, directory, problem.object, wait, dry_run)
-            else:
-                continue
+            how = _mend(opened, directory, problem, wait, dry_run)
         except (errors.Error, OSError) as e:
-            why[problem.kind, problem.object] = str(e)
+            why[problem] = str(e)
             continue
-        kind = "volume" if problem.object == volume else "snapshot"
-        yield Made(kind=kind, object=problem.object, path=problem.path, message=f"mended: {problem.message}")
+        if how is not None:
+            kind = "volume" if problem.object == active else "snapshot"
+            message = f"{how}: {problem.message}"
+            yield Made(kind=kind, object=problem.object, path=problem.path, message=message), (problem,)
 
 
-def _left(problem: Problem, why: dict[tuple[str, str], str]) -> Left:
-    reason = why.get((problem.kind, problem.object)) or _WHY.get(problem.kind, _OTHER)
+def _mend(opened: Store, directory: Path, problem: Problem, wait: float, dry_run: bool) -> str | None:
+    """Put one thing right but for records, and return the word for that; None where it is not for us."""
+    path = Path(problem.path)
+    if problem.kind == "stray-file" and health.is_half_made(path):
+        with hold.volume(opened, directory, "repair", wait) if not dry_run else nullcontext():
+            return "removed"
+    if layout.is_trash(path.name):
+        return None
+    if problem.kind in _NAMES:
+        renewal.backing(opened, directory, problem.object, wait, dry_run)
+        return "mended"
+    if problem.kind == "image-leaks":
+        renewal.leaks(opened, directory, problem.object, wait, dry_run)
+        return "mended"
+    return None
+
+
+def _left(problem: Problem, why: dict[Problem, str]) -> Left:
+    reason = why.get(problem) or _WHY.get(problem.kind, _OTHER)
     return Left(**{name: getattr(problem, name) for name in problem.__struct_fields__}, why=reason)

@@ -23,7 +23,7 @@ def _tidy(directory: Path, record: VolumeRecord) -> None:
     Where they do not, an operation's entry was lost, and what it prepared may be all that describes a snapshot.
     """
     if any(map(layout.is_new, os.listdir(directory))):
-        chain.layer(directory / layout.active_name(record), chain.expected(tree.backing(record, record)))
+        chain.require_standing(directory / layout.active_name(record), tree.backing(record, record))
         durable.remove_left_over(directory)
 
 

@@ -105,7 +105,7 @@ def _outside(opened: Store) -> Iterator[Problem]:
         if first.setdefault(volume.name, volume) != volume:
             message = f"{first[volume.name]} has the same uuid; nobody can tell which one is meant"
             yield health.problem("duplicate-uuid", layout.owner(volume.name), volume, message, _MOVE_COPY)
-    yield from (_stray(opened.record.uuid, path) for path in strays.of_store(root))
+    yield from (health.stray(opened.record.uuid, path) for path in strays.of_store(root))
 
 
 def _accounts(opened: Store) -> Iterator[Problem]:
@@ -141,13 +141,6 @@ def _member(root: Path, group: str, volume: str, snapshot: str) -> Iterator[Prob
         if roster.path(root, group).exists():
             path, message = directory / layout.record(snapshot), f"group {group} lists it, the record says {told}"
             yield health.problem("wrong-group", snapshot, path, message, _REGROUP)
-
-
-def _stray(uuid: str, path: Path) -> Problem:
-    message = f"{path.name} belongs to nothing that the records know"
-    if layout.is_damaged(path.name):
-        message = f"{path.name} is a damaged image that a revert or restore has replaced"
-    return Problem(kind="stray-file", object=uuid, path=str(path), message=message, repair="move it out of the store")
 
 
 def _volume(root: Path, directory: Path, look: _Look) -> list[Problem]:
@@ -198,7 +191,7 @@ def _strays(root: Path, contents: Contents) -> Iterator[Problem]:
             message = f"{needed[path.name]} stands on it, but it has no record"
             yield health.problem("record-missing", contents.volume.uuid, path, message, _LEAVE)
         else:
-            yield _stray(contents.volume.uuid, path)
+            yield health.stray(contents.volume.uuid, path)
 
 
 def _backing(path: Path) -> str | None:

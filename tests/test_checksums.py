@@ -14,7 +14,7 @@ from snapengine.engine import Engine
 from tests import prepared, privileged
 from tests.command_line import CommandLine
 from tests.crash import strace
-from tests.crash.strace import Kill
+from tests.crash.strace import Kill, Point
 from tests.oracle import CLUSTER, Oracle
 from tests.prepared import Prepared
 from tests.test_verify import set_refcount
@@ -148,6 +148,18 @@ def test_an_image_that_is_rewritten_while_it_is_read_gets_no_checksum(store: Pre
     with pytest.raises(errors.Busy, match="was rewritten"):
         store.engine.checksum_snapshot(store.first, progress=lambda done: flip(store.image(store.first), 70_000))
     assert kept(store, store.first) is None
+
+
+def test_what_a_killed_checksum_leaves_is_told_and_removed(store: Prepared) -> None:
+    store.edit(store.first, checksum=None)
+    note = partial(store.engine.checksum_snapshot, store.first)
+    for settle in (store.engine.repair, lambda: store.engine.checksum_snapshot(store.first)):
+        assert strace.killed(note, store.root, Kill(Point("rename", 1), True), 4).said == ""
+        (problem,) = store.engine.verify()
+        assert problem.kind == "stray-file" and "cut off" in problem.message and "repair" in problem.repair
+        settle()
+        assert store.engine.verify() == ()
+    store.oracle.check()
 
 
 def test_the_command_gives_all_snapshots_a_checksum(store: Prepared) -> None:

@@ -53,6 +53,11 @@ REPAIRED: dict[str, Callable[[Prepared], object]] = {
 }
 
 
+def leave_half_made(store: Prepared) -> None:
+    """Leave what a verb that is killed leaves as it replaces a record."""
+    (store.directory / f".{store.first}.json.{UNKNOWN}.new").write_bytes(store.record(store.first).read_bytes())
+
+
 @pytest.mark.parametrize("how", REPAIRED)
 def test_what_loses_nothing_is_put_right(store: Prepared, how: str) -> None:
     REPAIRED[how](store)
@@ -68,6 +73,37 @@ def test_what_loses_nothing_is_put_right(store: Prepared, how: str) -> None:
     assert store.engine.repair().repaired == ()
     store.oracle.create(store.volume, "goes on")
     store.oracle.check()
+
+
+def test_a_leftover_of_a_killed_verb_stands_in_no_ones_way(store: Prepared) -> None:
+    rebase(store.image(store.volume), str(store.image(store.first)))
+    leave_half_made(store)
+    before = state(store.root)
+    assert store.engine.repair(dry_run=True).left == ()
+    assert state(store.root) == before
+    done = store.engine.repair()
+
+    assert done.left == () and len(done.repaired) == 2
+    store.oracle.check()
+
+
+def test_what_shows_only_behind_a_bad_header_is_put_right_too(store: Prepared) -> None:
+    rebase(store.image(store.volume), str(store.image(store.first)))
+    store.edit(store.volume, size=512)
+
+    done = store.engine.repair()
+
+    assert [each.object for each in done.repaired] == [store.volume] * 2 and done.left == ()
+    store.oracle.check()
+
+
+def test_a_trial_run_tells_of_what_is_left_of_an_object_that_is_mended_too(store: Prepared) -> None:
+    store.edit(store.volume, size=512)
+    (store.directory / "copy.qcow2").touch()
+
+    done = store.engine.repair(dry_run=True)
+
+    assert [each.kind for each in done.left] == ["stray-file"] and len(done.repaired) == 1
 
 
 def truncated(store: Prepared) -> None:

@@ -146,11 +146,14 @@ def storage(store: Prepared) -> str:
     return store.engine.storage.uuid
 
 
-def stray(how: str, of: Callable[[Prepared], str], at: Callable[[Prepared], Path], directory: bool = False) -> Row:
+def stray(
+    how: str, of: Callable[[Prepared], str], at: Callable[[Prepared], Path], directory: bool = False,
+    message: str = "belongs to nothing that the records know",
+) -> Row:  # fmt: skip
     def make(store: Prepared) -> None:
         at(store).mkdir(parents=True) if directory else at(store).touch()
 
-    return Row("stray-file", how, make, of, at, "belongs to nothing that the records know")
+    return Row("stray-file", how, make, of, at, message)
 
 
 def group(store: Prepared, *members: str) -> None:
@@ -198,7 +201,8 @@ GROUP = f"groups/{UNKNOWN}.json"
 ROWS = [
     stray("beside the images", volume, lambda s: s.directory / "copy.qcow2"),
     stray("a directory beside the images", volume, lambda s: s.directory / "backup", True),
-    stray("hidden beside the images", volume, lambda s: s.directory / f".{s.volume}.qcow2.{OP}.new"),
+    stray("hidden beside the images", volume, lambda s: s.directory / f".{s.volume}.qcow2.{OP}.new",
+          message="was left half-made by a verb that was cut off"),
     stray("an image without a record", volume, lambda s: s.image(UNKNOWN)),
     stray("in the volume", volume, lambda s: s.directory.parent / "notes"),
     stray("in the account", storage, lambda s: s.directory.parent.parent / "notes"),

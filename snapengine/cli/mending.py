@@ -22,8 +22,8 @@ def repair(volumes: tuple[str, ...], dry_run: bool) -> None:
     Put right what loses nothing.
 
     Looks as 'verify --deep' does; then records follow the images' headers, headers that name their backing file by an
-    absolute path or without its format are mended in a copy, leaked clusters are given back. All else is left, with the
-    reason. Nothing is ever removed.
+    absolute path or without its format are mended in a copy, leaked clusters are given back, and what a verb that was
+    cut off left half-made is removed. All else is left, with the reason.
 
     Exit code 0: all is well now; 6: something was left.
     """

@@ -175,6 +175,7 @@ VERBS = {
     ),
     "attach": Verb("plain", lambda o, t: o.engine.attach_volume(t.volume, "vm"), journaled=False),
     "detach": Verb("attached", lambda o, t: o.engine.detach_volume(t.volume), journaled=False),
+    "keep a checksum": Verb("plain", lambda o, t: o.engine.checksum_snapshot(t.first), journaled=False),
     "tag a volume": Verb("plain", lambda o, t: o.engine.add_tag(t.volume, "new", user=True), journaled=False),
     "tag a snapshot": Verb("plain", lambda o, t: o.engine.add_tag(t.second, "new"), journaled=False),
     "remove a tag": Verb("attached", lambda o, t: o.engine.remove_tag(t.volume, "old"), journaled=False),
