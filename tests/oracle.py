@@ -133,9 +133,9 @@ class Oracle:
         self.expected[snapshot.uuid] = self.expected.pop(item)
         return snapshot
 
-    def create_group(self, name: str, *volumes: str, vm: str | None = None) -> Group:
+    def create_group(self, name: str, *volumes: str, vm: str | None = None, uuid: str | None = None) -> Group:
         """Create a group of volumes, or of those of a VM."""
-        group = self.engine.create_group(name, volumes, vm=vm)
+        group = self.engine.create_group(name, volumes, vm=vm, uuid=uuid)
         for ref in group.volume_snapshot_refs:
             self.expected[ref.volume_snapshot_uuid] = self.expected[ref.volume_uuid]
         return group

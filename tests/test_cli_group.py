@@ -51,7 +51,9 @@ def test_create_snapshots_the_volumes_of_a_vm(run: CommandLine) -> None:
 
 
 def test_create_snapshots_the_volumes_that_are_named(run: CommandLine) -> None:
-    made = run.json("group", "create", "one", "log")
+    given = "0123456789ab4def8123456789abcdef"
+    made = run.json("group", "create", "one", "log", "--uuid", given)
+    assert made["uuid"] == given
     assert set(made) == GROUP_KEYS - {"vmInstanceUuid"}
     assert [ref["volumeName"] for ref in made["volumeSnapshotRefs"]] == ["log"]
 

@@ -13,6 +13,8 @@ from snapengine.roster import Group
 from tests import qemu
 from tests.oracle import CLUSTER, MIB, Oracle
 
+GIVEN = "0123456789ab4def8123456789abcdef"
+
 
 class Machine(NamedTuple):
     """A VM with a root volume and a data volume, each with something in it."""
@@ -71,6 +73,19 @@ def test_a_group_of_named_volumes_has_no_vm(machine: Machine) -> None:
 
     assert group.vm_instance_uuid is None
     assert [ref.volume_uuid for ref in group.volume_snapshot_refs] == [machine.data, machine.root]
+    machine.oracle.check()
+
+
+def test_a_group_gets_the_uuid_that_is_given_and_none_that_is_in_use(machine: Machine) -> None:
+    snapshot = machine.oracle.create(machine.root, "alone").uuid
+    assert machine.oracle.create_group("pair", machine.root, machine.data, uuid=GIVEN).uuid == GIVEN
+    assert {s.group_uuid for s in machine.engine.list_snapshots()} == {None, GIVEN}
+
+    for used in (GIVEN, snapshot, machine.data):
+        with pytest.raises(errors.Invalid, match=f"the uuid {used} is in use"):
+            machine.engine.create_group("again", (machine.root,), uuid=used)
+    with pytest.raises(errors.Invalid, match=f"the uuid {GIVEN} is in use"):
+        machine.engine.create_snapshot(machine.data, "again", uuid=GIVEN)
     machine.oracle.check()
 
 
@@ -290,6 +305,7 @@ REFUSED: dict[str, Refused] = {
     "twice": (lambda m: m.engine.create_group("g", (m.root, m.root)), errors.Invalid, "more than once"),
     "no name": (lambda m: m.engine.create_group(" ", (m.root,)), errors.Invalid, "1 to 255"),
     "a name too long": (lambda m: m.engine.create_group("g" * 250, (m.root,)), errors.Invalid, "shorter name"),
+    "no uuid": (lambda m: m.engine.create_group("g", (m.root,), uuid="../g"), errors.Invalid, "is not a uuid"),
     "no volume": (lambda m: m.engine.create_group("g", (m.root, "f" * 32)), errors.NotFound, "volume list"),
     "no VM": (lambda m: m.engine.create_group("g", vm="mail"), errors.NotFound, "no volume is attached"),
     "show": (lambda m: m.engine.get_group("f" * 32), errors.NotFound, "group list"),

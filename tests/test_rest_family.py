@@ -200,11 +200,13 @@ def test_volumes_are_attached_to_a_vm_and_snapshotted_together(server: Server, c
         assert client.done("POST", f"/volumes/{volume}/vm-instances/{vm}")["inventory"]["vmInstanceUuid"] == vm
         write(server, volume, 1)
 
-    said = {"params": {"rootVolumeUuid": root, "name": "both", "withMemory": False}}
+    given = "0123456789ab4def8123456789abcdef"
+    said = {"params": {"rootVolumeUuid": root, "name": "both", "withMemory": False, "resourceUuid": given}}
     group = client.done("POST", "/volume-snapshots/group", said)["inventory"]
 
     assert (group["name"], group["snapshotCount"], group["vmInstanceUuid"]) == ("both", 2, vm)
     uuid = group["uuid"]
+    assert uuid == given
     refs = {ref["volumeSnapshotName"]: ref for ref in group["volumeSnapshotRefs"]}
     assert set(refs) == {"both-boot", "both-data"}
     found = client.done("GET", f"/volume-snapshots/group/{uuid}")

@@ -41,7 +41,8 @@ def group() -> None:
 )
 @click.option("--vm", metavar="VM", help="The VM, by name or uuid, to snapshot all volumes of.")
 @options.description
-def create(name: str, volumes: tuple[str, ...], vm: str | None, description: str | None) -> None:
+@options.uuid
+def create(name: str, volumes: tuple[str, ...], vm: str | None, description: str | None, uuid: str | None) -> None:
     """
     Freeze the present content of several volumes in one moment: of all or of none.
 
@@ -53,7 +54,7 @@ def create(name: str, volumes: tuple[str, ...], vm: str | None, description: str
     engine = session.engine()
     found = tuple(engine.find_volume(volume) for volume in volumes)
     with progress.shown("copying", lambda: _size(engine, found, vm)) as report:
-        made = engine.create_group(name, found, vm=vm, description=description, progress=report)
+        made = engine.create_group(name, found, vm=vm, description=description, uuid=uuid, progress=report)
     _show(engine, made)
 
 

@@ -142,7 +142,9 @@ VERBS = {
     ),
     "delete by clone": Verb("plain on XFS", lambda o, t: o.delete(t.third)),
     "undo": Verb("plain", lambda o, t: o.undo(t.volume)),
-    "create a group": Verb("two volumes", lambda o, t: o.create_group("new", t.volume, _other(o)), several=True),
+    "create a group": Verb(
+        "two volumes", lambda o, t: o.create_group("new", t.volume, _other(o), uuid=GIVEN), several=True
+    ),
     "create a group, one full": Verb(
         "two volumes at the limit", lambda o, t: o.create_group("new", t.volume, _other(o)), several=True
     ),
