@@ -5,14 +5,12 @@ One that is switched off counts as well: a backup that keeps several may still r
 whoever joins notes it as broken: one that a killed tool left in use, and one of another size (qemu-img joins none).
 """
 
-import os
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from snapengine import chain, driver, inspector, tables
+from snapengine import chain, driver
 from snapengine.chain import Layer
-from snapengine.tables import Bitmap
 
 
 class Marks(NamedTuple):
@@ -29,19 +27,10 @@ def of(layers: Sequence[Layer], target: Layer) -> Marks:
     What target has grows with it to the size of the top one; the others' stay as large as they are.
     """
     size = layers[0].header.size
-    found = [(layer, bitmap) for layer in layers for bitmap in read(layer.path)]
+    found = [(layer, bitmap) for layer in layers for bitmap in chain.bitmaps(layer.path)]
     readable = (bitmap.name for _, bitmap in found if not bitmap.in_use)
     ended = (b.name for layer, b in found if b.in_use or (layer is not target and layer.header.size != size))
     return Marks(tuple(dict.fromkeys(readable)), tuple(dict.fromkeys(ended)))
-
-
-def read(path: Path) -> tuple[Bitmap, ...]:
-    """Return the bitmaps of an image as it is now: a tool that wrote to it may have moved them."""
-    fd = inspector.open_image(path)
-    try:
-        return tables.kept_bitmaps(fd, chain.opened(fd, path).header, path=path)
-    finally:
-        os.close(fd)
 
 
 def join(layers: Sequence[Path], target: Path, ended: Collection[str] = ()) -> None:
@@ -50,7 +39,7 @@ def join(layers: Sequence[Path], target: Path, ended: Collection[str] = ()) -> N
 
     It records or not as in the uppermost that has it. ended are those that are left out, see of; target has none.
     """
-    marked = {path: {bitmap.name: bitmap for bitmap in read(path)} for path in layers}
+    marked = {path: {bitmap.name: bitmap for bitmap in chain.bitmaps(path)} for path in layers}
     for name in dict.fromkeys(name for path in layers for name in marked[path] if name not in ended):
         same = {path: found[name] for path, found in marked.items() if name in found}
         uppermost = next(iter(same.values()))
@@ -70,6 +59,6 @@ def forget(paths: Iterable[Path], names: Collection[str] | None = None) -> None:
     The last image is done last: if it is what tells that they must go, this may be cut off and done again.
     """
     for path in paths:
-        for bitmap in read(path):
+        for bitmap in chain.bitmaps(path):
             if names is None or bitmap.name in names:
                 driver.remove_bitmap(path, bitmap.name)

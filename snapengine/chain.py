@@ -12,9 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from snapengine import arguments, checks, errors, inspector, layout, qcow2, records, units
+from snapengine import arguments, checks, errors, inspector, layout, qcow2, records, tables, units
 from snapengine.checks import Expected
 from snapengine.qcow2 import Header
+from snapengine.tables import Bitmap
 
 _NAMING = {"backing-path", "backing-format-missing", "backing-format-twice", "backing-format", "backing-name"}
 MAX_DEPTH = 10_000  # of a chain that is read; what the engine makes is bounded by the depth limit
@@ -68,6 +69,15 @@ def opened(fd: int, path: Path, expected: Expected | None = None) -> Layer:
     header = inspector.inspect(fd, path, expected or _own(base(path.parent)))
     stat = os.fstat(fd)
     return Layer(path, header, stat.st_ino, stat.st_mtime_ns, units.allocated(stat))
+
+
+def bitmaps(path: Path) -> tuple[Bitmap, ...]:
+    """Return the dirty bitmaps that count of an image, as it is now: a tool that wrote to it may have moved them."""
+    fd = open_layer(path)
+    try:
+        return tables.kept_bitmaps(fd, opened(fd, path).header, path=path)
+    finally:
+        os.close(fd)
 
 
 def base(directory: Path) -> str | None:

@@ -1,6 +1,5 @@
 """See that an image that a tool has written to is sound, and put right what a tool that was cut off left in it."""
 
-import os
 from pathlib import Path
 
 from snapengine import chain, driver, durable, errors, tables
@@ -28,7 +27,7 @@ def mend(path: Path, bitmaps: tuple[str, ...]) -> tuple[str, ...]:
     Returns those that it has no longer: a tool that is killed leaves them marked as in use, which nobody can read, and
     what is left of them is removed. May be cut off and done again.
     """
-    left = _bitmaps(path) if bitmaps else ()
+    left = chain.bitmaps(path) if bitmaps else ()
     for bitmap in left:
         if bitmap.in_use and bitmap.name in bitmaps:
             driver.remove_bitmap(path, bitmap.name)
@@ -41,11 +40,3 @@ def inconsistent(fd: int, layer: chain.Layer) -> tuple[str, ...]:
     """Return the names of the dirty bitmaps of an open image that a QEMU which was killed left marked as in use."""
     found = tables.kept_bitmaps(fd, layer.header, path=layer.path)
     return tuple(bitmap.name for bitmap in found if bitmap.in_use)
-
-
-def _bitmaps(path: Path) -> tuple[tables.Bitmap, ...]:
-    fd = chain.open_layer(path)
-    try:
-        return tables.kept_bitmaps(fd, chain.opened(fd, path).header, path=path)
-    finally:
-        os.close(fd)
