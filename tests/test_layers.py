@@ -16,7 +16,7 @@ LAYERS = (
     ("cli",),
     ("rest",),
     ("engine",),
-    ("adopting", "rebuild", "repair"),
+    ("adopting", "forecast", "rebuild", "repair"),
     ("clone", "exporting", "flatten", "grouping", "importing", "preview", "regrouping", "renewal"),
     ("accounts", "credentials", "delete", "diff", "group", "recovery", "remaking", "resize", "shrinking", "sizes",
      "snapshot", "states", "status", "tag", "trash", "undo", "verify", "volume"),

@@ -1,6 +1,6 @@
 """The engine's verbs on groups."""
 
-from snapengine import group, grouping, preview, translation
+from snapengine import forecast, group, grouping, preview, translation
 from snapengine.cost import Direction
 from snapengine.delete import Deleted
 from snapengine.engine.opened import Opened
@@ -66,4 +66,4 @@ class Groups(Opened):
 
     def preview_delete_group(self, uuid: str, *, direction: Direction = "auto") -> Preview:
         """Return what delete_group would do, and refuse what it would refuse; changes nothing."""
-        return preview.group_deletion(self._store, uuid, direction, self.wait)
+        return forecast.group_deletion(self._store, uuid, direction, self.wait)

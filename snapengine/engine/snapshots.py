@@ -6,7 +6,19 @@ from typing import BinaryIO
 
 import msgspec
 
-from snapengine import checksums, delete, diff, exporting, preview, shrinking, sizes, snapshot, translation, undo
+from snapengine import (
+    checksums,
+    delete,
+    diff,
+    exporting,
+    forecast,
+    preview,
+    shrinking,
+    sizes,
+    snapshot,
+    translation,
+    undo,
+)
 from snapengine.checksums import Checksum
 from snapengine.conversion import Format
 from snapengine.cost import Direction
@@ -105,11 +117,11 @@ class Snapshots(Opened):
         self, uuids: tuple[str, ...], *, descendants: bool = False, direction: Direction = "auto"
     ) -> Preview:
         """Return what delete_snapshots would do, and refuse what it would refuse; changes nothing."""
-        return preview.deletion(self._store, uuids, descendants, direction, self.wait)
+        return forecast.deletion(self._store, uuids, descendants, direction, self.wait)
 
     def preview_undo(self, volume_uuid: str) -> Preview:
         """Return what undo_snapshot would do, and refuse what it would refuse; changes nothing."""
-        return preview.undoing(self._store, volume_uuid, self.wait)
+        return forecast.undoing(self._store, volume_uuid, self.wait)
 
     def snapshot_sizes(self, uuid: str, *, wait: float | None = None) -> Sizes:
         """Return what a snapshot takes, by itself and with its chain, and what deleting it frees. See sizes.of."""
