@@ -4,10 +4,10 @@ What each way of joining layers costs, from their extents, and which to take. Pu
 The seconds are those of this kind of machine (`make bench`); only how they compare counts.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from snapengine import errors, spans, units
+from snapengine import spans, units
 from snapengine.extents import Extent, covered
 
 Way = Literal["clone", "rebase", "pull", "commit"]
@@ -72,6 +72,16 @@ def room(way: Way, child: Sequence[Extent], run: Sequence[Sequence[Extent]], clu
     return _grown(spans.union(full, zeros), cluster)
 
 
+def most_room(layers: Sequence[Sequence[Extent]], cluster: int) -> int:
+    """
+    Return what room() tells of these layers, child and run, at most, by any way; it takes a glance at each extent.
+
+    cluster is the size of the largest clusters: each extent may reach into two, and need two tables.
+    """
+    data = sum(extent.length + 4 * cluster for layer in layers for extent in layer)
+    return data + data // 10 + 4 * cluster  # tables and counts are no twentieth of clusters of 512 bytes, each
+
+
 def _missing(child: Sequence[Extent], run: Sequence[Sequence[Extent]]) -> spans.Spans:
     """Return what the layers of run hold and child does not."""
     return spans.minus(spans.union(*map(covered, run)), covered(child))
@@ -99,25 +109,26 @@ def _grown(written: spans.Spans, cluster: int) -> int:
 
 
 def choose(
-    found: dict[Way, Cost], direction: Direction, *, reflinks: bool, sole: bool, fitting: bool
-) -> Cost:
+    found: dict[Way, Cost], direction: Direction, scarce: Collection[Way], *, reflinks: bool, sole: bool,
+    fitting: bool,
+) -> Cost:  # fmt: skip
     """
-    Return the way to take: the quickest that is allowed.
+    Return the way to take: the quickest that is allowed, and that there is room for, if there is one.
 
     A commit must be quicker by half: it can't be stopped, and destroys a frozen image from its first write. sole:
     nobody else stands on the layers that are joined. fitting: none of them is larger than what stands on it. Without
-    both only the child can be written to, and a commit is Conflict when direction asks for it.
+    both only the child can be written to; a commit is not asked for then. scarce are the ways for which there is no
+    room.
     """
     if direction == "commit":
-        if not sole:
-            raise errors.Conflict(what="several images stand on the snapshot, so it can't be committed; use 'pull'")
-        if not fitting:
-            raise errors.Conflict(what="what stands on the snapshot is smaller, so it can't be committed; use 'pull'")
         return found["commit"]
     allowed: list[Way] = ["rebase", "pull"]
     if reflinks and fitting:
         allowed.append("clone")
-    best = min((found[way] for way in allowed if way in found), key=lambda cost: cost.seconds)
+    best = min((found[way] for way in allowed if way in found), key=lambda cost: (cost.way in scarce, cost.seconds))
+    if direction == "pull" or not (sole and fitting):
+        return best
     down = found["commit"]
-    is_better = direction == "auto" and sole and fitting and down.seconds * _FINAL < best.seconds
-    return down if is_better else best
+    if (down.way in scarce) != (best.way in scarce):
+        return best if down.way in scarce else down
+    return down if down.seconds * _FINAL < best.seconds else best

@@ -122,12 +122,8 @@ def selected(
 
 def _protected(contents: Contents, uuid: str, base: str, on: list[VolumeRecord]) -> errors.Protected:
     """Return why a snapshot stays: linked clones stand on base, which is itself or would go with it."""
-    where = "it" if base == uuid else f"snapshot {_called(contents, base)}, which stands on it,"
-    return clones.protected(f"snapshot {_called(contents, uuid)}", on, where)
-
-
-def _called(contents: Contents, uuid: str) -> str:
-    return f"{contents.volume.name}/{contents.snapshots[uuid].name} ({uuid})"
+    where = "it" if base == uuid else f"snapshot {steps.called(contents, base)}, which stands on it,"
+    return clones.protected(f"snapshot {steps.called(contents, uuid)}", on, where)
 
 
 def _above(contents: Contents, uuid: str) -> Iterator[str]:

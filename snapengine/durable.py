@@ -167,10 +167,15 @@ def remove_tree(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
+def room(directory: Path) -> int:
+    """Return the bytes that the file system of directory has free for us."""
+    found = os.statvfs(directory)
+    return found.f_bavail * found.f_frsize
+
+
 def require_room(directory: Path, size: int) -> None:
     """Raise NoSpace when the file system of directory has less than size bytes free for us."""
-    found = os.statvfs(directory)
-    free = found.f_bavail * found.f_frsize
+    free = room(directory)
     if size > free:
         need, there = units.format_size(size), units.format_size(free)
         raise errors.NoSpace(what=f"no room in {directory}: {need} may be needed, {there} are free; make room first")

@@ -106,6 +106,12 @@ def room(join: Join, way: Way) -> int:
     return cost.room(way, maps.of(join.child), held(join), clusters)
 
 
+def most_room(join: Join) -> int:
+    """Return what room() is at most, whatever the way: told at once, also of many extents."""
+    cluster = max(layer.header.cluster_size for layer in join.layers)
+    return cost.most_room([maps.of(join.child), *held(join)], cluster)
+
+
 def clone(join: Join, new: Path) -> None:
     """Make the existing empty file new an image that reads as the child does and stands on what is below the run."""
     lowest = join.run[-1]

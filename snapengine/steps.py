@@ -1,7 +1,7 @@
 """Take the steps of a removal (removal.py), each an operation of its own that leaves a whole store."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +27,7 @@ from snapengine import (
     store,
     units,
 )
-from snapengine.cost import Cost, Direction
+from snapengine.cost import Cost, Direction, Way
 from snapengine.draft import Plan
 from snapengine.hold import Held, Image
 from snapengine.inventory import SnapshotRecord, TrashRecord
@@ -125,9 +125,33 @@ def chosen(opened: Store, directory: Path, family: Family, step: Step, direction
     parents = family.parents
     going = (*step.run, *step.drop)
     others = [u for u, parent in parents.items() if parent in step.run and u not in (step.child, *going)]
-    fitting = all(under.header.size <= above.header.size for above, under in zip(join.layers, join.run))
-    way = cost.choose(found, direction, reflinks=opened.record.reflinks, sole=not others, fitting=fitting)
-    return Choice(step, join, way)
+    larger = [below for above, below in zip(join.layers, join.run) if below.header.size > above.header.size]
+    if direction == "commit":
+        _require_committable(family, [parents[u] or "" for u in others], [below.uuid or "" for below in larger])
+    scarce = _scarce(directory, join, found)
+    facts = {"reflinks": opened.record.reflinks, "sole": not others, "fitting": not larger}
+    return Choice(step, join, cost.choose(found, direction, scarce, **facts))
+
+
+def _scarce(directory: Path, join: Join, ways: Iterable[Way]) -> list[Way]:
+    """Return those of ways for which there is no room."""
+    free = durable.room(directory) - _SLACK
+    if merge.most_room(join) <= free:
+        return []
+    return [way for way in ways if merge.room(join, way) > free]
+
+
+def _require_committable(family: Family, shared: Sequence[str], larger: Sequence[str]) -> None:
+    """Raise Conflict where one of the snapshots that go has others on it too, or is larger than what stands on it."""
+    for uuid, what in [*((uuid, "several images stand on {}") for uuid in shared),
+                       *((uuid, "what stands on {} is smaller") for uuid in larger)]:  # fmt: skip
+        why = what.format(f"snapshot {called(family, uuid)}")
+        raise errors.Conflict(what=f"{why}, so it can't be committed; use '--direction pull'")
+
+
+def called(there: Family | Contents, snapshot: str) -> str:
+    """Return what a snapshot is called in messages: `<volume's name>/<its name> (<its uuid>)`."""
+    return f"{there.volume.name}/{there.snapshots[snapshot].name} ({snapshot})"
 
 
 def _joined(directory: Path, child: str, lowest: str) -> Join:

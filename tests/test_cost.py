@@ -1,11 +1,12 @@
 """What joining layers costs, and which way is taken."""
 
 import itertools
+import random
 from collections.abc import Mapping
 
 import pytest
 
-from snapengine import cost, errors
+from snapengine import cost
 from snapengine.cost import Cost, Direction, Way
 from snapengine.extents import Extent, Kind
 from snapengine.units import KIB, MIB
@@ -110,33 +111,36 @@ CHOICES: dict[str, tuple[dict[Way, Cost], Direction, dict[str, bool], Way]] = {
 @pytest.mark.parametrize("row", CHOICES.values(), ids=CHOICES.keys())
 def test_choose(row: tuple[dict[Way, Cost], Direction, dict[str, bool], Way]) -> None:
     found, direction, facts, expected = row
-    chosen = cost.choose(found, direction, **facts)
+    chosen = cost.choose(found, direction, (), **facts)
     assert chosen.way == expected
     assert chosen == found[expected]
 
 
-@pytest.mark.parametrize("found", [COVERED, ALMOST_EMPTY, SCATTERED], ids=["covered", "almost empty", "scattered"])
-@pytest.mark.parametrize(
-    ("facts", "why"),
-    [
-        ({"sole": False}, "several images stand on the snapshot"),
-        ({"fitting": False}, "what stands on the snapshot is smaller"),
-        ({"sole": False, "fitting": False}, "several images stand on the snapshot"),
-    ],
-    ids=["not sole", "not fitting", "neither"],
-)
-def test_a_commit_that_would_hurt_others_is_refused_and_never_replaced(
-    found: dict[Way, Cost], facts: dict[str, bool], why: str
-) -> None:
-    with pytest.raises(errors.Conflict, match=f"{why}.*use 'pull'"):
-        cost.choose(found, "commit", **{**ALL, **facts})
+ROOM: dict[str, tuple[Direction, set[Way], Way]] = {
+    "for all": ("auto", set(), "commit"),
+    "for no commit": ("auto", {"commit"}, "pull"),
+    "for a commit alone": ("auto", {"pull", "clone"}, "commit"),
+    "for none": ("auto", {"pull", "clone", "commit"}, "commit"),
+    "for no commit, which was asked for": ("commit", {"commit"}, "commit"),
+    "for a commit, and a pull was asked for": ("pull", {"pull", "clone"}, "pull"),
+}
+
+
+@pytest.mark.parametrize("name", ROOM)
+def test_where_there_is_room(name: str) -> None:
+    direction, scarce, expected = ROOM[name]
+    assert cost.choose(ALMOST_EMPTY, direction, scarce, **PLAIN).way == expected
+
+
+def test_with_reflinks_a_pull_is_taken_where_there_is_no_room_for_a_clone() -> None:
+    assert cost.choose(ALMOST_EMPTY, "auto", {"clone", "commit"}, **ALL).way == "pull"
 
 
 @pytest.mark.parametrize("facts", [dict(zip(ALL, f, strict=True)) for f in itertools.product([True, False], repeat=3)])
 @pytest.mark.parametrize("direction", ["auto", "pull"])
 def test_the_way_is_always_one_that_is_allowed(direction: Direction, facts: dict[str, bool]) -> None:
     for found in (COVERED, ALMOST_COVERED, ALMOST_EMPTY, EMPTY, SMALL, SCATTERED, ZEROS):
-        way = cost.choose(found, direction, **facts).way
+        way = cost.choose(found, direction, (), **facts).way
         assert way in found
         assert way != "clone" or (facts["reflinks"] and facts["fitting"])
         assert way != "commit" or (direction == "auto" and facts["sole"] and facts["fitting"])
@@ -145,8 +149,8 @@ def test_the_way_is_always_one_that_is_allowed(direction: Direction, facts: dict
 def test_a_commit_must_be_quicker_by_half() -> None:
     pull, slower, quicker = Cost("pull", 10**9, 1), Cost("commit", 10**9, 1), Cost("commit", 6 * 10**8, 1)
     assert slower.seconds < pull.seconds < 1.5 * slower.seconds
-    assert cost.choose({"pull": pull, "commit": slower}, "auto", **PLAIN).way == "pull"
-    assert cost.choose({"pull": pull, "commit": quicker}, "auto", **PLAIN).way == "commit"
+    assert cost.choose({"pull": pull, "commit": slower}, "auto", (), **PLAIN).way == "pull"
+    assert cost.choose({"pull": pull, "commit": quicker}, "auto", (), **PLAIN).way == "commit"
 
 
 def room(way: Way, child: str, *run: str, above: int = 64 * KIB, lowest: int = 64 * KIB, unit: int = 64 * KIB) -> int:
@@ -189,3 +193,15 @@ def test_a_pull_into_large_clusters_takes_whole_ones_too() -> None:
 
 def test_what_is_smaller_than_a_block_of_the_disk_can_not_be_shared() -> None:
     assert room("clone", "d", ".", above=512, lowest=512, unit=512) > 512
+
+
+@pytest.mark.parametrize("cluster", [512, 4 * KIB, 64 * KIB, 2 * MIB])
+def test_no_way_takes_more_room_than_the_glance_tells(cluster: int) -> None:
+    chance = random.Random(cluster)
+    for _ in range(30):
+        layers = ["".join(chance.choices("..dzc", k=chance.randrange(1, 40))) for _ in range(3)]
+        unit = chance.choice([512, 4 * KIB, 64 * KIB, MIB])
+        found = [extents(layer, unit) for layer in layers]
+        sizes = [chance.choice([512, cluster]), 512, cluster]
+        for way in cost.costs(found[0], found[1:]):
+            assert cost.room(way, found[0], found[1:], sizes) <= cost.most_room(found, max(sizes))

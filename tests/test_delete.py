@@ -155,8 +155,11 @@ def test_a_commit_of_a_snapshot_with_several_children_is_refused_and_nothing_hap
     forests: Stores[Branches]
 ) -> None:
     oracle, found = forests.copy("commit")
-    with pytest.raises(errors.Conflict, match="several images stand on"):
+    name = f"{oracle.engine.get_volume(found.volume).name}/{oracle.engine.get_snapshot(found.a).name} ({found.a})"
+    with pytest.raises(errors.Conflict) as refused:
         oracle.engine.delete_snapshots((found.a,), direction="commit")
+    why = f"several images stand on snapshot {name}, so it can't be committed; use '--direction pull'"
+    assert str(refused.value) == why
     checked(oracle)
 
 

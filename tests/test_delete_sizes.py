@@ -126,18 +126,24 @@ def test_what_a_short_snapshot_hides_by_its_end_stays_hidden(shorts: Stores[Shor
     try:
         oracle.delete(*gone, direction=prepared.DIRECTIONS[by])
     except errors.Conflict as e:
-        assert by == "commit" and "smaller" in str(e) and "use 'pull'" in str(e)
+        assert by == "commit" and " is smaller, so it can't be committed; use '--direction pull'" in str(e)
         check.full(oracle.engine, oracle.expected, deep=False)
         oracle.delete(*gone, direction="pull")
     check.full(oracle.engine, oracle.expected, deep=False)
 
 
-def scattered(directory: Path) -> Path:
-    """Make a chain of an image with clusters of 2 MiB and one of 64 KiB that has one cluster in each of those."""
+def scattered(directory: Path, held: int = 0) -> Path:
+    """
+    Make a chain of an image with clusters of 2 MiB and one of 64 KiB that has one cluster in each of those.
+
+    The lower one holds the first held bytes.
+    """
     line = ["qemu-img", "create", "-q", "-f", "qcow2", "-o"]
     subprocess.run([*line, "cluster_size=2M", "base.qcow2", "32M"], check=True, cwd=directory)
     top = ["cluster_size=64k", "-F", "qcow2", "-b", "base.qcow2", "top.qcow2"]
     subprocess.run([*line, *top], check=True, cwd=directory)
+    if held:
+        poke(directory / "base.qcow2", 5, 0, held)
     for number in range(16):
         poke(directory / "top.qcow2", 7, number * 2 * MIB, CLUSTER)
     return directory / "top.qcow2"
@@ -154,4 +160,17 @@ def test_a_commit_into_larger_clusters_is_refused_where_they_have_no_room(tmp_pa
         with privileged.filled(disk, 16 * MIB), refused(oracle, errors.NoSpace, "no room"):
             oracle.engine.delete_snapshots((base,), direction="commit")
         oracle.delete(base, direction="commit")
+        check.full(oracle.engine, oracle.expected, deep=False)
+
+
+@privileged.needs_root
+def test_a_delete_takes_a_way_for_which_there_is_room_where_there_is_none_for_the_quickest(tmp_path: Path) -> None:
+    top = scattered(tmp_path, 12 * MIB)
+    with privileged.small_disk(tmp_path / "disk", 96 * 1024) as disk:
+        oracle = Oracle(Engine.init(disk / "storage"))
+        (base,) = (snapshot.uuid for snapshot in oracle.engine.list_snapshots(oracle.import_chain(top, "db")))
+        assert [step.verb for step in oracle.engine.preview_delete((base,)).plan] == ["commit", "delete"]
+        with privileged.filled(disk, 24 * MIB):
+            assert [step.verb for step in oracle.engine.preview_delete((base,)).plan] == ["pull", "delete"]
+            oracle.delete(base)
         check.full(oracle.engine, oracle.expected, deep=False)
