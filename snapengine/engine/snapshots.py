@@ -4,14 +4,13 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-import msgspec
-
 from snapengine import (
     checksums,
     delete,
     diff,
     exporting,
     forecast,
+    outlet,
     preview,
     shrinking,
     sizes,
@@ -81,14 +80,10 @@ class Snapshots(Opened):
         """
         Write what the snapshot froze to a file (qcow2 by default) or a block device (raw); see exporting.export.
 
-        With checksum a file is read once more for it; a block device has none, since more may lie behind what was
-        written.
+        With checksum a file is read once more for its sha256.
         """
-        wanted = exporting.Wanted(Path(os.path.abspath(file)), format, compress, force)
-        made = exporting.export(self._store, uuid, wanted, self.wait, progress)
-        if not checksum or not wanted.file.is_file():
-            return made
-        return msgspec.structs.replace(made, checksum=checksums.of_file(Path(os.path.realpath(wanted.file))))
+        wanted = outlet.Wanted(Path(os.path.abspath(file)), format, compress, force, checksum)
+        return exporting.export(self._store, uuid, wanted, self.wait, progress)
 
     def checksum_snapshot(
         self, uuid: str, *, rate: int | None = None, progress: Progress | None = None
