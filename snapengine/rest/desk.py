@@ -8,6 +8,7 @@ from snapengine import errors
 from snapengine.engine import Engine
 from snapengine.rest import answers, authority, bodies, doors, faults, jobs, message, page, reads, replies, target
 from snapengine.rest.authority import Accounts, Refused, Signed, Who
+from snapengine.rest.hooks import Hooks
 from snapengine.rest.index import Index
 from snapengine.rest.logins import Doorman
 from snapengine.rest.operations import Asked, Operations
@@ -33,7 +34,8 @@ class Desk:
         self._accounts = Accounts(engine.root)
         self._register = Register(engine.root, options.session_seconds)
         self._doorman = Doorman()
-        self.registry = Registry(engine.root, operations)
+        self.hooks = Hooks(options.web_hooks)
+        self.registry = Registry(engine.root, operations, self.hooks)
 
     async def reply(self, said: Said, match: Match) -> Coded:
         """Answer a request that may mean these calls; errors are raised, for whoever tells them."""
@@ -91,20 +93,21 @@ class Desk:
         job = said.header("x-job-uuid")
         if job is not None and not jobs.is_uuid(job):
             raise Refused(400, "invalid header 'X-Job-UUID': give 32 letters or digits")
-        if job is None and "respond-async" in (said.header("prefer") or "").lower():
+        hook = self.hooks.wanted(said.header("x-web-hook"))
+        if job is None and (hook is not None or "respond-async" in (said.header("prefer") or "").lower()):
             job = secrets.token_hex(16)
         try:
             who = self._who(said)
             raw = await message.body(said.request, self._options.idle_seconds)
             call, body = message.meant(match, raw, message.parameters(said.request))
         except errors.Error as e:
-            if job is None:
+            if job is None or (hook is not None and said.account is None):  # nobody unknown lets the server call
                 raise
-            self.registry.refuse(job, failed(e))
+            self.registry.refuse(job, failed(e), hook)
             return self._accepted(said, job)
         said.name = call.name
         fresh = uuid.uuid4().hex
-        asked = Asked(call, match.at, body, who, said.id, job or secrets.token_hex(16), fresh, said.wants_schema)
+        asked = Asked(call, match.at, body, who, said.id, job or secrets.token_hex(16), fresh, said.wants_schema, hook)
         if job is not None:
             await self.registry.begin(asked)
             return self._accepted(said, job)

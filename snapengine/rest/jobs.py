@@ -31,7 +31,11 @@ _UUID = re.compile(r"[0-9A-Za-z_-]{32}", re.ASCII)
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """A job: the call that it is, as JSON, and, once it has ended, the answer that a poll gets."""
+    """
+    A job: the call that it is, as JSON, and, once it has ended, the answer that a poll gets.
+
+    hook is the URL that its result still has to be sent to.
+    """
 
     schema_version: int
     uuid: str
@@ -43,6 +47,7 @@ class Job(Struct, frozen=True, kw_only=True):
     created: int
     status: Literal["running", "done", "failed"] = "running"
     answer: msgspec.Raw = msgspec.Raw()
+    hook: str | None = None
 
 
 def is_uuid(text: str) -> bool:
@@ -65,6 +70,22 @@ def end(root: Path, uuid: str, done: bool, answer: bytes) -> None:
         ended = msgspec.structs.replace(job, status="done" if done else "failed", answer=msgspec.Raw(answer))
         with suppress(errors.NoSpace, errors.Invalid, OSError):  # it then counts as cut off, which tells the same
             durable.write(_path(root, uuid), inventory.encode(ended), 0o600)
+
+
+def told(root: Path, uuid: str) -> None:
+    """Write down that nothing is owed to a job's hook any more; where that fails it may be told again."""
+    job = read(root, uuid)
+    if job is not None and job.hook is not None:
+        with suppress(errors.NoSpace, errors.Invalid, OSError):
+            durable.write(_path(root, uuid), inventory.encode(msgspec.structs.replace(job, hook=None)), 0o600)
+
+
+def owing(root: Path) -> Iterator[Job]:
+    """Give the jobs whose result a hook still has to be told."""
+    with suppress(FileNotFoundError):
+        for name in os.listdir(root / DIRECTORY):
+            if (job := read(root, name.removesuffix(".json"))) is not None and job.hook is not None:
+                yield job
 
 
 def read(root: Path, uuid: str) -> Job | None:

@@ -129,6 +129,7 @@ def _parameters(call: Call) -> list[Json]:
             found.append({"name": field.encode_name, "in": "query", "schema": msgspec.json.schema(field.type)})
     if call.verb is not None:
         found.append({"name": "X-Job-UUID", "in": "header", "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"}})
+        found.append({"name": "X-Web-Hook", "in": "header", "schema": {"type": "string", "format": "uri"}})
     return found
 
 

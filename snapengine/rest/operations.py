@@ -10,6 +10,7 @@ from snapengine import errors
 from snapengine.rest import faults, worker
 from snapengine.rest.authority import Who
 from snapengine.rest.bodies import Body
+from snapengine.rest.hooks import Hook
 from snapengine.rest.index import Index
 from snapengine.rest.lines import Lines
 from snapengine.rest.routes import Call
@@ -38,6 +39,7 @@ class Asked(NamedTuple):
     job: str
     fresh: str
     schema: bool = False
+    hook: Hook | None = None
 
 
 class Measured(NamedTuple):

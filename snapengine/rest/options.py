@@ -16,7 +16,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     All settings; docs/rest.md says what each is for.
 
     window is how long a call may take before it becomes a job, grace how long a stop waits for what runs. workers are
-    the operations that run side by side, waiting those that may stand in line.
+    the operations that run side by side, waiting those that may stand in line. web_hooks are the hosts that results may
+    be sent to.
     """
 
     host: str = "127.0.0.1"
@@ -33,11 +34,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     idle_seconds: Seconds = 30.0
     connections: Count = 10_000
     access_log: bool = True
+    web_hooks: tuple[str, ...] = ()
 
 
 def of(*said: dict[str, object]) -> Options:
     """Return the settings that these sources say, a later one winning; Invalid for an unknown or a bad one."""
     merged = {name: value for source in said for name, value in source.items() if value is not None}
+    if isinstance(hosts := merged.get("web_hooks"), str):  # as the environment says it
+        merged["web_hooks"] = [host.strip() for host in hosts.split(",") if host.strip()]
     try:
         found = msgspec.convert(merged, Options, strict=False)
     except msgspec.ValidationError as e:

@@ -1,6 +1,7 @@
 """The jobs of a server: those that run here, those that ended lately, and all others by their files."""
 
 import asyncio
+import functools
 import logging
 import time
 from collections import OrderedDict
@@ -11,6 +12,7 @@ import msgspec
 from snapengine import errors, inventory, translation
 from snapengine.rest import jobs, routes
 from snapengine.rest.authority import Refused
+from snapengine.rest.hooks import Hook, Hooks
 from snapengine.rest.jobs import Job
 from snapengine.rest.operations import Asked, Operations
 from snapengine.rest.worker import Outcome, Task
@@ -24,12 +26,14 @@ RUNNING = Outcome(b"{}", "running")
 class Registry:
     """Jobs by their uuid."""
 
-    def __init__(self, root: Path, operations: Operations) -> None:
+    def __init__(self, root: Path, operations: Operations, hooks: Hooks) -> None:
         self._root = root
         self._operations = operations
+        self._hooks = hooks
         self._taken: set[str] = set()
         self._running: dict[str, asyncio.Task[Outcome]] = {}
         self._ended: OrderedDict[str, tuple[float, Outcome]] = OrderedDict()
+        self._resumed: set[asyncio.Task[None]] = set()
 
     @property
     def count(self) -> int:
@@ -65,10 +69,32 @@ class Registry:
         else:
             self._follow(uuid, asyncio.create_task(self._written(uuid, task)))
 
-    def refuse(self, uuid: str, outcome: Outcome) -> None:
+    def refuse(self, uuid: str, outcome: Outcome, hook: Hook | None) -> None:
         """Let a call that was refused at the door end as a job, since its client looks for the error there."""
         self._require_new(uuid)
         self._end(uuid, outcome)
+        self._tell(hook, uuid, outcome)
+
+    def resume(self) -> None:
+        """Go on with what a server before this one owed to hooks."""
+        for job in jobs.owing(self._root):
+            try:
+                hook = self._hooks.wanted(job.hook)
+            except Refused:  # the setting has changed since
+                jobs.told(self._root, job.uuid)
+            else:
+                self._resumed.add(task := asyncio.create_task(self._owed(job.uuid, hook)))
+                task.add_done_callback(self._resumed.discard)
+
+    async def _owed(self, uuid: str, hook: Hook | None) -> None:
+        while (outcome := self.poll(uuid)) is RUNNING:
+            await asyncio.sleep(0.2)
+        if outcome is not None:
+            self._tell(hook, uuid, outcome)
+
+    def _tell(self, hook: Hook | None, uuid: str, outcome: Outcome) -> None:
+        if hook is not None:
+            self._hooks.post(hook, uuid, outcome, functools.partial(jobs.told, self._root, uuid))
 
     def _require_new(self, uuid: str) -> None:
         if uuid in self._taken or uuid in self._running or uuid in self._ended:
@@ -92,7 +118,9 @@ class Registry:
             self._ended.popitem(last=False)
 
     async def _run(self, asked: Asked) -> Outcome:
-        return await self._written(asked.job, asyncio.create_task(self._operations.run(asked)))
+        outcome = await self._written(asked.job, asyncio.create_task(self._operations.run(asked)))
+        self._tell(asked.hook, asked.job, outcome)
+        return outcome
 
     async def _written(self, uuid: str, task: "asyncio.Task[Outcome]") -> Outcome:
         """Return the outcome of a job once it is in its file; the worker has written it, unless it never had it."""
@@ -133,6 +161,7 @@ def _begin(root: Path, asked: Asked) -> None:
         request=asked.request,
         fresh=asked.fresh,
         created=int(time.time()),
+        hook=None if asked.hook is None else asked.hook.url,
     )
     jobs.sweep(root)
     jobs.begin(root, job)

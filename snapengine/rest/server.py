@@ -25,6 +25,7 @@ from snapengine.rest.options import Options
 from snapengine.rest.pages import Pages
 from snapengine.rest.workers import Workers
 
+TELLING = 2.0  # seconds in which hooks are told of what has ended; a later server tells the others
 UNDOING = 10.0  # seconds that a worker has to undo what it is at before it is killed
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class Server:
         server = _Quiet(config)
         self._workers.start()
         self._on_signals(server, operations)
+        desk.registry.resume()
         watching = asyncio.create_task(self._tell(server, listening))
         await server.serve([*listening])
         watching.cancel()
@@ -117,6 +119,7 @@ class Server:
             await asyncio.sleep(0.02)
             if not self._workers.are_alive():
                 break
+        await desk.hooks.ended(TELLING)
         self._workers.stop()
         await self._workers.ended(UNDOING)
 
