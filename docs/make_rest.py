@@ -67,6 +67,9 @@ def record(do: Writer) -> None:
     do("PUT", f"/volume-snapshots/{first}/actions", {"revertVolumeFromSnapshot": {}})
     do("PUT", f"/volume-snapshots/shrink/{first}/actions", {"shrinkVolumeSnapshot": {}})
     do("GET", f"/system-tags?q=resourceUuid={first}")
+    limit = {"resourceType": "VolumeVO", "resourceUuid": volume, "tag": "volumeMaxIncrementalSnapshotNum::8"}
+    tag = do("POST", "/system-tags", {"params": limit})["inventory"]["uuid"]  # type: ignore[index]
+    do("DELETE", f"/system-tags/{tag}")
     do.say("### A job")
     do("POST", f"/volumes/{volume}/volume-snapshots", {"params": {"name": "later"}}, Prefer="respond-async")
     do.say("### Groups")

@@ -1,7 +1,9 @@
 """Tags of volumes and snapshots: system tags, some with a meaning, and user tags, which the engine only keeps."""
 
+import uuid as uuids
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -14,13 +16,17 @@ TaggedRecord = VolumeRecord | SnapshotRecord
 Changes = dict[str, tuple[str, ...]]
 
 
-class Tag(Struct, frozen=True, kw_only=True):
-    """One tag of one object."""
+TagType = Literal["System", "User"]
 
+
+class Tag(Struct, frozen=True, kw_only=True):
+    """One tag of one object. Its uuid follows from the rest: the same tag, given again, has the same."""
+
+    uuid: str
     resource_uuid: str
     resource_type: str
     tag: str
-    type: str
+    type: TagType
 
 
 def list_all(opened: Store, uuid: str | None) -> tuple[Tag, ...]:
@@ -40,8 +46,16 @@ def of(contents: Contents) -> tuple[Tag, ...]:
 
 def _tags(record: TaggedRecord) -> list[Tag]:
     kind = "VolumeVO" if isinstance(record, VolumeRecord) else "VolumeSnapshotVO"
-    pairs = [(tag, "System") for tag in record.system_tags] + [(tag, "User") for tag in record.user_tags]
-    return [Tag(resource_uuid=record.uuid, resource_type=kind, tag=tag, type=of) for tag, of in pairs]
+    own: tuple[tuple[TagType, tuple[str, ...]], ...] = (("System", record.system_tags), ("User", record.user_tags))
+    return [
+        Tag(uuid=_uuid(record.uuid, of, tag), resource_uuid=record.uuid, resource_type=kind, tag=tag, type=of)
+        for of, tags in own
+        for tag in tags
+    ]
+
+
+def _uuid(resource: str, of: TagType, tag: str) -> str:
+    return uuids.uuid5(uuids.UUID(resource), f"{of}:{tag}").hex
 
 
 def add(opened: Store, uuid: str, tag: str, user: bool, wait: float) -> tuple[Tag, ...]:
@@ -65,13 +79,19 @@ def add(opened: Store, uuid: str, tag: str, user: bool, wait: float) -> tuple[Ta
     return _change(opened, uuid, change, wait)
 
 
-def remove(opened: Store, uuid: str, tag: str, wait: float) -> tuple[Tag, ...]:
-    """Take a tag, of either kind, from an object and return those that are left; NotFound when it has no such tag."""
+def remove(opened: Store, uuid: str, tag: str, type: TagType | None, wait: float) -> tuple[Tag, ...]:
+    """
+    Take a tag, of this type or of either, from an object and return those that are left.
+
+    Raises NotFound when it has no such tag.
+    """
+    fields = {"System": ("system_tags",), "User": ("user_tags",), None: ("system_tags", "user_tags")}[type]
 
     def change(record: TaggedRecord) -> Changes:
-        if tag not in (*record.system_tags, *record.user_tags):
+        had = {field: getattr(record, field) for field in fields}
+        if not any(tag in tags for tags in had.values()):
             raise errors.NotFound(kind="tag", name=tag, hint=f"'snapengine tag list {uuid}' shows those that are")
-        return {"system_tags": _without(record.system_tags, tag), "user_tags": _without(record.user_tags, tag)}
+        return {field: _without(tags, tag) for field, tags in had.items()}
 
     return _change(opened, uuid, change, wait)
 

@@ -9,7 +9,7 @@ pytest.register_assert_rewrite("tests.check", "tests.crash.judge")
 
 from snapengine.engine import Engine  # noqa: E402
 from tests.oracle import Oracle  # noqa: E402
-from tests.serving import Client, Server  # noqa: E402
+from tests.serving import PASSWORD, Client, Server  # noqa: E402
 
 
 @pytest.fixture
@@ -37,3 +37,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def client(server: Server) -> Client:
     """Return a client of the shared server, logged in as admin."""
     return server.client()
+
+
+@pytest.fixture(scope="session")
+def other(server: Server) -> Client:
+    """Return a client of an account of its own, `other`."""
+    engine = server.engine
+    engine.create_account("other")
+    engine.set_password("other", PASSWORD)
+    return server.client("other", PASSWORD)
+
+
+@pytest.fixture(scope="session")
+def spare(client: Client) -> str:
+    """Return a volume that nothing is done to."""
+    return client.volume("spare")

@@ -15,15 +15,6 @@ from tests.serving import PASSWORD, Client, Server
 OTHER = "another password"
 
 
-@pytest.fixture(scope="session")
-def other(server: Server) -> Client:
-    """Return a client of an account of its own, `other`."""
-    engine = server.engine
-    engine.create_account("other")
-    engine.set_password("other", OTHER)
-    return server.client("other", OTHER)
-
-
 def digest(password: str) -> str:
     return hashlib.sha512(password.encode()).hexdigest()
 

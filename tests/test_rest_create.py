@@ -103,12 +103,6 @@ NAMES = {
 }
 
 
-@pytest.fixture(scope="session")
-def spare(client: Client) -> str:
-    """Return a volume that nothing is done to."""
-    return client.volume("spare")
-
-
 @pytest.mark.parametrize("params", NAMES.values(), ids=NAMES.keys())
 def test_a_bad_argument_is_told_and_leaves_nothing(client: Client, spare: str, params: dict[str, object]) -> None:
     error = client.error("POST", f"/volumes/{spare}/volume-snapshots", {"params": params})

@@ -177,9 +177,10 @@ def test_tags_and_zones_are_listed(client: Client, made: dict[str, Any]) -> None
     uuid = made["a_branch"]["uuid"]
 
     for path, tag, kind in (("system-tags", "kind::daily", "System"), ("user-tags", "keep me", "User")):
-        assert client.done("GET", f"/{path}?q=resourceUuid={uuid}")["inventories"] == [
-            {"resourceUuid": uuid, "resourceType": "VolumeSnapshotVO", "tag": tag, "type": kind}
-        ]
+        (found,) = client.done("GET", f"/{path}?q=resourceUuid={uuid}")["inventories"]
+        own = {"resourceUuid": uuid, "resourceType": "VolumeSnapshotVO", "tag": tag, "type": kind}
+        assert found == {"uuid": found["uuid"], **own}
+        assert client.done("GET", f"/{path}/{found['uuid']}")["inventories"] == [found]
     assert client.done("GET", "/zones?replyWithCount=true") == {"inventories": [], "total": 0, "schema": {}}
 
 

@@ -34,7 +34,7 @@ from snapengine.rebuild import Rebuilt
 from snapengine.recovery import Recovered
 from snapengine.repair import Repaired
 from snapengine.status import Status
-from snapengine.tag import Tag
+from snapengine.tag import Tag, TagType
 
 
 @translation.translating
@@ -144,9 +144,9 @@ class Engine(Volumes, Snapshots, Groups, Trash, Accounts):
         """Give a volume or snapshot a tag; returns all that it has."""
         return tag.add(self._store, uuid, text, user, self.wait)
 
-    def remove_tag(self, uuid: str, text: str) -> tuple[Tag, ...]:
-        """Take a tag from a volume or snapshot; returns those that are left."""
-        return tag.remove(self._store, uuid, text, self.wait)
+    def remove_tag(self, uuid: str, text: str, *, type: TagType | None = None) -> tuple[Tag, ...]:
+        """Take a tag, of this type or of either, from a volume or snapshot; returns those that are left."""
+        return tag.remove(self._store, uuid, text, type, self.wait)
 
     def repair(self, volumes: tuple[str, ...] = (), *, dry_run: bool = False) -> Repaired:
         """Put right what can be without losing anything, of these volumes or the whole store; see repair.repair."""

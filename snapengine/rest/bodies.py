@@ -80,6 +80,14 @@ class ChangeState(Body, frozen=True, kw_only=True):
     state_event: Literal["enable", "disable"]
 
 
+class CreateTag(Body, frozen=True, kw_only=True):
+    """A tag, and the object that gets it."""
+
+    resource_type: Literal["VolumeVO", "VolumeSnapshotVO"]
+    resource_uuid: str
+    tag: str
+
+
 class LogIn(Body, frozen=True, kw_only=True):
     """Who wants a session; password is the hex of the SHA-512 of the real one."""
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from snapengine import deleted, errors, layout, records, roster, store, tree
+from snapengine import deleted, errors, layout, records, roster, store, tag, tree
 from snapengine.inventory import Snapshot, VolumeRecord
 from snapengine.records import Contents
 from snapengine.rest.things import Thing
@@ -114,6 +114,8 @@ class Index:
             if thing.kind == "VolumeSnapshotGroupVO":
                 return self._group(thing.uuid)
         known = self.holding(thing.uuid) if thing.kind == "VolumeSnapshotVO" else None
+        if thing.kind == "TagVO":
+            known = next((each for each in self.volumes() if _has_tag(each, thing.uuid)), None)
         return None if known is None else Place(known.account, (known.contents.volume.uuid,))
 
     def owner_of_group(self, group: str) -> str | None:
@@ -129,6 +131,10 @@ class Index:
             place = self.find(Thing("VolumeVO", volume, "")) or self.find(Thing("DeletedVolumeVO", volume, ""))
             owners |= {place.account} if place else set()
         return Place(owners.pop() if len(owners) == 1 else layout.ADMIN, volumes)
+
+
+def _has_tag(known: Known, uuid: str) -> bool:
+    return any(each.uuid == uuid for each in tag.of(known.contents))
 
 
 def _place(directory: Path, volume: str) -> Place:

@@ -43,7 +43,8 @@ _ANSWERS: Mapping[str, tuple[str, type, bool]] = {
          "attachDataVolumeToVm", "detachDataVolumeFromVm", "detachDataVolumeFromNamedVm"),
         ("inventory", Volume, False),
     ),
-    **dict.fromkeys(("querySystemTag", "queryUserTag"), ("inventories", Tag, True)),
+    **dict.fromkeys(("querySystemTag", "getSystemTag", "queryUserTag", "getUserTag"), ("inventories", Tag, True)),
+    **dict.fromkeys(("createSystemTag", "createUserTag"), ("inventory", Tag, False)),
     "logInByAccount": ("inventory", Session, False),
 }  # fmt: skip
 _QUERY: Mapping[str, Literal["string", "integer", "boolean"]] = {

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from snapengine.engine import Engine
-from snapengine.rest import bodies, group_calls, reads, snapshot_calls, things, unsupported, volume_calls
+from snapengine.rest import bodies, group_calls, reads, snapshot_calls, tag_calls, things, unsupported, volume_calls
 from snapengine.rest.answers import Reply
 from snapengine.rest.bodies import Body
 from snapengine.rest.page import Query
@@ -118,10 +118,22 @@ _ON_VOLUMES = (
          volume_calls.detach, touches=_VOLUME),
 )  # fmt: skip
 
+_TAG = in_path("TagVO", optional=True)
+
+_ON_TAGS = (
+    _get("querySystemTag", "system-tags", reads.system_tags),
+    _get("getSystemTag", "system-tags/{uuid}", reads.system_tags),
+    _get("queryUserTag", "user-tags", reads.user_tags),
+    _get("getUserTag", "user-tags/{uuid}", reads.user_tags),
+    _make("createSystemTag", "system-tags", bodies.CreateTag, tag_calls.create_system, things.tagged),
+    _make("createUserTag", "user-tags", bodies.CreateTag, tag_calls.create_user, things.tagged),
+    Call("deleteTag", "DELETE", "tags/{uuid}", None, Body, tag_calls.remove, touches=_TAG),
+    Call("deleteSystemTag", "DELETE", "system-tags/{uuid}", None, Body, tag_calls.remove, touches=_TAG),
+    Call("deleteUserTag", "DELETE", "user-tags/{uuid}", None, Body, tag_calls.remove, touches=_TAG),
+)
+
 _ELSEWHERE = (
     _get("queryZone", "zones", reads.zones),
-    _get("querySystemTag", "system-tags", reads.system_tags),
-    _get("queryUserTag", "user-tags", reads.user_tags),
     Call("logInByAccount", "PUT", "accounts/login", "logInByAccount", bodies.LogIn, special="login", open=True),
     Call("logOut", "DELETE", "accounts/sessions/{uuid}", special="logout", open=True),
     Call("validateSession", "GET", "accounts/sessions/{uuid}/valid", special="valid", open=True),
@@ -129,7 +141,7 @@ _ELSEWHERE = (
     *(Call(name, method, path, special="unsupported") for name, method, path, _ in unsupported.ROWS),
 )
 
-CALLS = (*_ON_SNAPSHOTS, *_ON_GROUPS, *_ON_VOLUMES, *_ELSEWHERE)
+CALLS = (*_ON_SNAPSHOTS, *_ON_GROUPS, *_ON_VOLUMES, *_ON_TAGS, *_ELSEWHERE)
 BY_NAME: Mapping[str, Call] = {call.name: call for call in CALLS}
 
 

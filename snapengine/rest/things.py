@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
-from snapengine.rest.bodies import Body
+from snapengine.rest.bodies import Body, CreateTag
 
-Kind = Literal["VolumeVO", "DeletedVolumeVO", "VolumeSnapshotVO", "VolumeSnapshotGroupVO"]
+Kind = Literal["VolumeVO", "DeletedVolumeVO", "VolumeSnapshotVO", "VolumeSnapshotGroupVO", "TagVO"]
 At = Mapping[str, str]  # what stands in the path's braces
 
 
@@ -34,6 +34,11 @@ def nothing(at: At, body: Body) -> Iterable[Thing]:
 def in_path(kind: Kind, name: str = "uuid", *, optional: bool = False) -> Touches:
     """Return what finds the one thing that the path names."""
     return lambda at, body: (Thing(kind, at[name], name, optional),)
+
+
+def tagged(at: At, body: CreateTag) -> Iterable[Thing]:
+    """Return the object that gets a tag."""
+    return (Thing(body.resource_type, body.resource_uuid, "resourceUuid"),)
 
 
 def in_body(kind: Kind, attribute: str, field: str, *, optional: bool = False) -> Touches:

@@ -10,9 +10,7 @@ ROWS = (
     ("createDataVolumeTemplateFromVolumeSnapshot", "POST",
      "images/data-volume-templates/from/volume-snapshots/{volumeSnapshotUuid}", _NO_STORE),
     ("createDataVolumeFromVolumeTemplate", "POST", "volumes/data/from/data-volume-templates/{imageUuid}", _NO_STORE),
-    ("createSystemTag", "POST", "system-tags", "give tags when the object is made, or use 'snapengine tag add'"),
-    ("createUserTag", "POST", "user-tags", "give tags when the object is made, or use 'snapengine tag add --user'"),
-    ("deleteTag", "DELETE", "tags/{uuid}", "tags have no uuids here; use 'snapengine tag remove'"),
+    ("updateSystemTag", "PUT", "system-tags/{uuid}/actions", "a tag can't be changed; delete it and create another"),
 )  # fmt: skip
 
 WHY = {name: why for name, _, _, why in ROWS}
