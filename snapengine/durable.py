@@ -33,7 +33,7 @@ def replacing(path: Path, mode: int | None = None) -> Iterator[IO[bytes]]:
     """
     new = path.with_name(layout.new(path.name, uuid.uuid4().hex))
     try:
-        with _create(new, 0o644 if mode is None else mode) as f:
+        with _placed(path), _create(new, 0o644 if mode is None else mode) as f:
             if mode is None:
                 attributes.resemble(f.fileno(), (path,))
             yield f
@@ -61,15 +61,26 @@ def prepare(path: Path, data: bytes, mode: int = 0o644, like: Iterable[Path] = (
     """
     with _create(path, mode) as f:
         attributes.resemble(f.fileno(), like)
-        fill(f.fileno(), data)
+        fill(f.fileno(), path, data)
 
 
-def fill(fd: int, data: bytes) -> None:
-    """Write data to a new open file and sync it; its name is durable after the next sync_directory."""
-    with open(fd, "wb", closefd=False) as f:
+def fill(fd: int, path: Path, data: bytes) -> None:
+    """Write data to the new file at path, open as fd, and sync it; its name is durable after sync_directory."""
+    with _placed(path), open(fd, "wb", closefd=False) as f:
         f.write(data)
         f.flush()
         os.fsync(fd)
+
+
+@contextmanager
+def _placed(path: Path) -> Iterator[None]:
+    """Let an error that names no file, as that of a write does not, name the directory of path."""
+    try:
+        yield
+    except OSError as e:
+        if e.filename is None:
+            e.filename = str(path.parent)
+        raise
 
 
 def reserve(path: Path) -> None:

@@ -19,6 +19,7 @@ from snapengine import (
     inventory,
     journal,
     layout,
+    lock,
     operation,
     printed,
     records,
@@ -99,7 +100,8 @@ def _chosen(opened: Store, request: Request, vm: str | None) -> list[Path]:
         raise errors.Invalid(what="a group is made of volumes or of a VM's volumes: give either of both")
     twice = [uuid for uuid, count in Counter(request.volumes).items() if count > 1]
     if twice:
-        raise errors.Invalid(what=f"volume {twice[0]} was given more than once; give each volume once")
+        named = twice[0] + lock.called(store.find_volume(opened.root, twice[0]), twice[0])
+        raise errors.Invalid(what=f"volume {named} was given more than once; give each volume once")
     found = [store.find_volume(opened.root, v) for v in request.volumes] if vm is None else _attached(opened, vm)
     if not found:
         hint = "no volume is attached to it; 'snapengine volume attach' notes which are"
@@ -122,7 +124,8 @@ def _attached(opened: Store, vm: str) -> list[Path]:
 def _freezing(work: Held, name: str, new: str, images: ExitStack, progress: Progress | None) -> Move:
     own = f"{name}-{work.volume.name}"
     if len(own) > arguments.MAX_NAME:
-        what = f"the snapshot of volume {work.volume.uuid} would be called {own!r}, with {len(own)} characters"
+        which = f"the snapshot of volume {work.volume.uuid} ({work.volume.name})"
+        what = f"{which} would be called {own!r}, with {len(own)} characters"
         raise errors.Invalid(what=f"{what} where {arguments.MAX_NAME} are allowed; give the group a shorter name")
     old = images.enter_context(hold.image(work))
     return snapshot.freezing(work, old, snapshot.Request(own), new, progress)

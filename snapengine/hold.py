@@ -197,7 +197,7 @@ def require_ready(volume: VolumeRecord) -> None:
     """Raise Conflict unless the volume is Enabled and Ready."""
     if volume.status != "Ready" or volume.state != "Enabled":
         state = f"{volume.state}, {volume.status}"
-        raise errors.Conflict(what=f"volume {volume.uuid} is {state}; it must be Enabled and Ready")
+        raise errors.Conflict(what=f"volume {volume.uuid} ({volume.name}) is {state}; it must be Enabled and Ready")
 
 
 def place(opened: Store, directory: Path, verb: str) -> Place:

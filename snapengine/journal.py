@@ -49,7 +49,7 @@ def _claim(path: Path) -> int:
 
 def _fill(fd: int, path: Path, entry: Entry) -> None:
     try:
-        durable.fill(fd, inventory.encode(entry))
+        durable.fill(fd, path, inventory.encode(entry))
         durable.sync_directory(path.parent)
     except BaseException:
         durable.unlink(path)

@@ -39,6 +39,7 @@ from snapengine import (
     resume,
     settle,
     tables,
+    units,
 )
 from snapengine.chain import Pattern
 from snapengine.draft import Plan
@@ -48,7 +49,16 @@ from snapengine.inventory import PrimaryStorage, SnapshotRecord, TrashRecord, Vo
 from snapengine.printed import Progress
 from snapengine.store import Store
 
+_CLUSTER = 64 * units.KIB  # of an image as qemu-img makes it
+_EMPTY = 3 * _CLUSTER  # its header, its counts
+_MAPPED = units.MIB  # at least, by a byte of its L1 table
+
 Making = Callable[[Path], AbstractContextManager[Plan]]
+
+
+def require_room(directory: Path, size: int) -> None:
+    """Raise NoSpace where directory has no room for an empty image of size virtual bytes, and records beside it."""
+    durable.require_room(directory, _EMPTY + units.round_up(size // _MAPPED, _CLUSTER))
 
 
 def former(work: Held, old: Image) -> TrashRecord | None:

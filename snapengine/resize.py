@@ -54,7 +54,7 @@ def resize(opened: Store, volume: str, size: int, wait: float) -> None:
 
 
 def _require_growth(work: Held, old: Image, wanted: int) -> None:
-    header, volume = old.layer.header, work.volume.uuid
+    header, volume = old.layer.header, f"{work.volume.uuid} ({work.volume.name})"
     if wanted < header.size:
         had, given = units.format_size(header.size), units.format_size(wanted)
         what = f"volume {volume} has {had} ({header.size} bytes) and can't shrink to {given} ({wanted} bytes)"

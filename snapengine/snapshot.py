@@ -88,6 +88,7 @@ def freezing(
     work: Held, old: Image, request: Request, group: str | None = None, progress: Progress | None = None
 ) -> Move:
     """Return what makes the active image old a snapshot, whose uuid the entry reserves; request is checked already."""
+    operation.require_room(work.directory, old.layer.header.size)
     latest = tree.latest(work.volume)
     parent = records.named_snapshot(work.directory, latest) if latest else None
     limit = depth.limit(work.store, work.volume)
@@ -179,6 +180,7 @@ def revert(opened: Store, snapshot: str, wait: float) -> None:
 def reverting(work: Held, old: Image, target: SnapshotRecord) -> Move:
     """Return what takes the volume, whose active image is old, back to target."""
     size = chain.read(work.directory, layout.image(target.uuid), across=False)[0].header.size
+    operation.require_room(work.directory, size)
     item = operation.former(work, old)
     tip = operation.tip(work, target)
     made = plan.revert(work.place, work.volume, target, tip, item, size, operation.bitmaps(old))

@@ -20,7 +20,8 @@ def undo(
         contents = records.contents(directory)
         latest = undoable(opened, contents)
         if expected not in (None, latest):
-            raise errors.Conflict(what=f"snapshot {expected} can't be undone: the volume's latest is {latest}")
+            told = f"{latest} ({contents.snapshots[latest].name})"
+            raise errors.Conflict(what=f"snapshot {expected} can't be undone: the volume's latest is {told}")
         for step in removal.steps(steps.family(contents), {latest}):
             steps.take(work, step, "auto", progress)
 
@@ -32,7 +33,7 @@ def undoable(opened: Store, contents: Contents) -> str:
         which = f"volume {contents.volume.uuid} ({contents.volume.name})"
         raise errors.Conflict(what=f"{which} stands on no snapshot of its own; there is nothing to undo")
     told = f"snapshot {latest} ({contents.snapshots[latest].name})"
-    on_it = [s.name for s in contents.snapshots.values() if s.parent_uuid == latest]
+    on_it = [f"{s.name} ({s.uuid})" for s in contents.snapshots.values() if s.parent_uuid == latest]
     kept = [item.uuid for item in contents.trash.values() if item.snapshot_uuid == latest]
     if on_it or kept:
         others = ", ".join((*on_it, *(f"trash item {uuid}" for uuid in kept)))

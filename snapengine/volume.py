@@ -79,6 +79,7 @@ def create(opened: Store, request: Request, size: int) -> Volume:
     Raises Invalid for bad arguments and a uuid in use, NotFound for an unknown account, NoSpace.
     """
     size = arguments.size(size)
+    operation.require_room(opened.root, size)
     return appear(opened, checked(request), "create volume", lambda image: driver.create(image, size), size)
 
 
@@ -196,7 +197,8 @@ def attach(opened: Store, volume: str, vm: str, channel: str | None, wait: float
     with hold.volume(opened, store.find_volume(opened.root, volume), "attach volume", wait) as work:
         if work.volume.vm_instance_uuid not in (None, owner):
             present = work.volume.vm_name or work.volume.vm_instance_uuid
-            raise errors.Conflict(what=f"volume {volume} is attached to {present}; detach it first")
+            which = f"volume {volume} ({work.volume.name})"
+            raise errors.Conflict(what=f"{which} is attached to {present}; detach it first")
         with lock.exclusive(opened.root, "attach volume", wait):  # two volumes of one VM must not get one number
             device = work.volume.device_id if work.volume.vm_instance_uuid else _free_device(opened, owner)
             return _rewritten(work, vm_instance_uuid=owner, vm_name=name, channel=channel, device_id=device)

@@ -129,7 +129,7 @@ def test_availability_tells_the_reasons(run: CommandLine, group: str) -> None:
     [
         (2, ("create", "g"), "give either the volumes or --vm VM"),
         (2, ("create", "g", "db", "--vm", "web"), "give either the volumes or --vm VM"),
-        (2, ("create", "g", "db", "db"), "was given more than once"),
+        (2, ("create", "g", "db", "db"), " (db) was given more than once"),
         (2, ("create", "", "db"), "a name has 1 to 255 characters"),
         (3, ("create", "g", "db", "no"), "volume 'no' was not found"),
         (3, ("create", "g", "--vm", "mail"), "VM 'mail' was not found; no volume is attached to it"),

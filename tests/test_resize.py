@@ -146,7 +146,7 @@ def test_less_is_refused(oracle: Oracle) -> None:
     said = run.error(2, "volume", "resize", "disk", "512K")
 
     assert said == (
-        f"volume {volume} has 1 MiB (1048576 bytes) and can't shrink to 512 KiB (524288 bytes); "
+        f"volume {volume} (disk) has 1 MiB (1048576 bytes) and can't shrink to 512 KiB (524288 bytes); "
         "give more, or make a new volume and copy the data"
     )
     oracle.check()

@@ -221,7 +221,7 @@ def test_a_name_and_how_to_reach_the_vm_are_kept_in_the_record_alone(engine: Eng
 def test_attaching_to_another_vm_is_a_conflict_and_changes_nothing(engine: Engine) -> None:
     volume = engine.create_volume("disk", MIB).uuid
     attached = engine.attach_volume(volume, "web")
-    with pytest.raises(errors.Conflict, match=f"volume {volume} is attached to web; detach it first"):
+    with pytest.raises(errors.Conflict, match=rf"volume {volume} \(disk\) is attached to web; detach it first"):
         engine.attach_volume(volume, "db")
     assert engine.get_volume(volume) == attached
 
