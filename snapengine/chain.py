@@ -160,6 +160,17 @@ def require_standing(path: Path, name: str | None) -> None:
         os.close(fd)
 
 
+def stands_on(path: Path, name: str | None) -> bool:
+    """Tell whether the header of the image at path names the one called name, and names it well; Refused for others."""
+    try:
+        layer(path, expected(name))
+    except errors.Refused as e:
+        if e.check not in _NAMING:
+            raise
+        return False
+    return True
+
+
 def read(directory: Path, name: str, *, across: bool = True) -> tuple[Layer, ...]:
     """
     Return the chain of the image called name in directory, top first, by its headers alone.

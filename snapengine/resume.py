@@ -64,7 +64,7 @@ def is_committed(root: Path, entry: Entry) -> bool:
     there = [name for name in (*entry.made, *entry.drop) if os.path.lexists(directory / name)]
     if any(name not in there for name in entry.made if name.endswith(".qcow2")):
         return False
-    return chain.layer(target).backing == entry.backing
+    return chain.stands_on(target, entry.backing)
 
 
 def finish(root: Path, entry: Entry, kept: Kept | None = None) -> None:

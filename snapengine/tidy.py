@@ -1,9 +1,10 @@
 """Put a volume's directory in order before a verb: what a move of the store, or a cut-off replacement, left there."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
-from snapengine import chain, durable, layout, lock, notes, records, store, tree
+from snapengine import chain, durable, errors, layout, lock, notes, records, store, tree
 from snapengine.inventory import VolumeRecord
 from snapengine.store import Store
 
@@ -20,11 +21,13 @@ def _tidy(directory: Path, record: VolumeRecord) -> None:
     """
     Remove what cut-off replacements left in directory, once records and active image agree.
 
-    Where they do not, an operation's entry was lost, and what it prepared may be all that describes a snapshot.
+    Where they do not, it stays: an operation's entry was lost, and what that prepared may be all that describes a
+    snapshot. Whoever needs the image refuses it then, and a repair or a revert puts it right first.
     """
     if any(map(layout.is_new, os.listdir(directory))):
-        chain.require_standing(directory / layout.active_name(record), tree.backing(record, record))
-        durable.remove_left_over(directory)
+        with suppress(errors.Corrupt):
+            chain.require_standing(directory / layout.active_name(record), tree.backing(record, record))
+            durable.remove_left_over(directory)
 
 
 def _note_move(opened: Store) -> None:

@@ -1,7 +1,10 @@
 """Forge qcow2 images byte by byte: valid ones, and ones that lie in exactly one field."""
 
+import os
 import struct
 from pathlib import Path
+
+from snapengine import qcow2
 
 CLUSTER = 4096
 SIZE = 1 << 20
@@ -116,3 +119,14 @@ def image(
             f.write(data)
         f.truncate(length)
     return path
+
+
+def set_refcount(image: Path, cluster: int, count: int) -> None:
+    """Say in the refcounts of image, which is made longer where it ends before, that cluster is used count times."""
+    with open(image, "r+b") as f:
+        header = qcow2.read_header(f.fileno())
+        f.truncate(max(os.path.getsize(image), (cluster + 1) * header.cluster_size))
+        f.seek(header.refcount_table_offset)
+        (block,) = struct.unpack(">Q", f.read(8))
+        f.seek(block + 2 * cluster)
+        f.write(struct.pack(">H", count))

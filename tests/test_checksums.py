@@ -17,7 +17,7 @@ from tests.crash import strace
 from tests.crash.strace import Kill, Point
 from tests.oracle import CLUSTER, Oracle
 from tests.prepared import Prepared
-from tests.test_verify import set_refcount
+from tests.qcow2_forge import set_refcount
 
 
 @pytest.fixture(scope="module")

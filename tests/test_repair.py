@@ -11,7 +11,8 @@ from snapengine.engine import Engine
 from tests import prepared, qemu
 from tests.command_line import CommandLine
 from tests.prepared import Prepared
-from tests.test_verify import UNKNOWN, in_two_trees, rebase, set_refcount, state, stranger, trees
+from tests.qcow2_forge import set_refcount
+from tests.test_verify import UNKNOWN, in_two_trees, rebase, state, stranger, trees
 
 
 @pytest.fixture(scope="module")

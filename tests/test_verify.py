@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +12,12 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from snapengine import draft, errors, intent, inventory, journal, plan, qcow2, roster
+from snapengine import draft, errors, intent, inventory, journal, plan, roster
 from snapengine.engine import Engine
 from snapengine.intent import Rename
 from tests import prepared
 from tests.prepared import Prepared
+from tests.qcow2_forge import set_refcount
 
 UNKNOWN, OP = "9" * 32, "f" * 32
 RELIABILITY = Path(__file__).parent.parent / "docs" / "reliability.md"
@@ -46,17 +46,6 @@ def qemu_img(*arguments: str | Path) -> None:
 
 def rebase(image: Path, backing: str) -> None:
     qemu_img("rebase", "-u", "-f", "qcow2", "-F", "qcow2", "-b", backing, image)
-
-
-def set_refcount(image: Path, cluster: int, count: int) -> None:
-    """Say in the refcounts of image, which is made longer where it ends before, that cluster is used count times."""
-    with open(image, "r+b") as f:
-        header = qcow2.read_header(f.fileno())
-        f.truncate(max(os.path.getsize(image), (cluster + 1) * header.cluster_size))
-        f.seek(header.refcount_table_offset)
-        (block,) = struct.unpack(">Q", f.read(8))
-        f.seek(block + 2 * cluster)
-        f.write(struct.pack(">H", count))
 
 
 def entry(store: Prepared, **other: object) -> intent.Entry:

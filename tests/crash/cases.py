@@ -13,6 +13,7 @@ from snapengine import errors
 from snapengine.engine import Engine
 from tests import images
 from tests.crash import state
+from tests.crash.harms import HARMS
 from tests.crash.state import State
 from tests.oracle import CLUSTER, MIB, Oracle, poke
 
@@ -57,8 +58,8 @@ class Case(NamedTuple):
     A verb with a prepared store at root, and the states before and after it.
 
     shown is what the records may show of a store that was cut off and not put right yet; empty where anything goes.
-    several: as for Verb. left is the state as a crash left it, of which a recovery may leave a part. called are the
-    methods of the engine that the verb called.
+    several: as for Verb. left is the state as a crash left it, of which a recovery may leave a part; verb is what it
+    recovers from. called are the methods of the engine that the verb called.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Case(NamedTuple):
     several: bool = False
     left: tuple[State, ...] = ()
     called: frozenset[str] = frozenset()
+    verb: str | None = None
 
 
 class Noting(Engine):
@@ -99,6 +101,9 @@ VERBS = {
     "purge": Verb("clean", lambda o, t: o.purge()),
     "revert from a damaged image": Verb("damaged", lambda o, t: _revert_lost(o, t)),
     "restore over a missing image": Verb("missing", lambda o, t: _restore_over_lost(o, t)),
+    "repair": Verb("worn", lambda o, t: _repair(o), steps=True),
+    "repair names": Verb("misnamed", lambda o, t: _repair(o), steps=True),
+    "repair other names": Verb("misnamed otherwise", lambda o, t: _repair(o), steps=True),
     "shrink": Verb("zeros", lambda o, t: o.shrink(o.engine.find_snapshot("zeros"))),
     "shrink, nothing to gain": Verb("plain", lambda o, t: o.shrink(t.first)),
     "clone": Verb("plain", lambda o, t: o.clone(t.second, "another")),
@@ -201,6 +206,9 @@ STORES: dict[str, Callable[[Oracle, Things], object]] = {
     "grown": lambda o, t: _grown(o, t.volume),
     "damaged": lambda o, t: None,
     "missing": lambda o, t: None,
+    "misnamed": lambda o, t: None,
+    "misnamed otherwise": lambda o, t: None,
+    "worn": lambda o, t: None,
     "clean": lambda o, t: o.revert(t.second),
     "small clusters": lambda o, t: _small_clusters(o.engine.volume_path(t.volume)),
     "covered": lambda o, t: o.write(t.volume, 0, 8 * CLUSTER),
@@ -216,12 +224,6 @@ STORES: dict[str, Callable[[Oracle, Things], object]] = {
     "linked": lambda o, t: o.write(o.clone(t.second, "clone", linked=True), CLUSTER),
     "linked, snapshot": lambda o, t: _layered(o, t, 1),
     "linked, at the limit": lambda o, t: _layered(o, t, 2),
-}
-
-
-HARMS: dict[str, Callable[[Path], object]] = {
-    "damaged": lambda path: _overwrite_magic(path),
-    "missing": lambda path: path.unlink(),
 }
 
 
@@ -386,9 +388,10 @@ def _restore_over_lost(oracle: Oracle, things: Things) -> None:
     oracle.expected[things.volume] = oracle.expected.pop(things.item)
 
 
-def _overwrite_magic(path: Path) -> None:
-    with open(path, "r+b") as f:
-        f.write(bytes(4))
+def _repair(oracle: Oracle) -> None:
+    left = oracle.engine.repair().left
+    if left:
+        raise errors.Conflict(what=f"it is left: {left}")
 
 
 def _small_clusters(path: Path) -> None:
@@ -425,7 +428,7 @@ def make_store(root: Path, name: str) -> None:
     STORES[name](oracle, things)
     oracle.check()
     if name in HARMS:
-        HARMS[name](oracle.engine.volume_path(volume))
+        HARMS[name](oracle.engine.volume_path(volume), first, second)
     _known(root).write_bytes(pickle.dumps((things, oracle.expected)))
 
 
@@ -446,15 +449,15 @@ def make_case(name: str, store: Path) -> Case:
     return case
 
 
-def is_lost(case: Case) -> bool:
-    """Tell whether the case's verb replaces an active image that is missing or damaged."""
-    return case.name in VERBS and VERBS[case.name].store in HARMS
+def is_harmed(case: Case) -> bool:
+    """Tell whether something is wrong with the case's store, which its verb, or one that was cut off, puts right."""
+    return VERBS[case.verb or case.name].store in HARMS
 
 
 def clear(case: Case, root: Path) -> None:
     """Remove the damaged image that the case's verb has kept on root: one, as it was, and none where it was missing."""
     kept = [*root.rglob("*.damaged.qcow2")]
-    assert len(kept) == (VERBS[case.name].store == "damaged"), f"kept are {kept}"
+    assert len(kept) == (VERBS[case.verb or case.name].store == "damaged"), f"kept are {kept}"
     for path in kept:
         assert path.read_bytes().startswith(bytes(4)) and path.stat().st_size > CLUSTER
         path.unlink()
@@ -468,7 +471,7 @@ def make_recovery(crashed: Path, store: Path, verb: str) -> Case:
     root = copy(crashed, "recovered")
     after = state.of(Engine.open(root))
     remove(root)
-    return Case("recover", crashed, after, after, _shown(verb, before, after), several, left)
+    return Case("recover", crashed, after, after, _shown(verb, before, after), several, left, verb=verb)
 
 
 def _shown(verb: str, *states: State) -> tuple[State, ...]:

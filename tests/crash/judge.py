@@ -133,7 +133,11 @@ def verb(case: Case, root: Path) -> Callable[[], object]:
 
 
 def _run(case: Case, root: Path) -> None:
-    VERBS[case.name].run(cases.opened(root, case.root), cases.things(case.root))
+    _run_as(case, root, case.name)
+
+
+def _run_as(case: Case, root: Path, name: str) -> None:
+    VERBS[name].run(cases.opened(root, case.root), cases.things(case.root))
 
 
 def judge(case: Case, root: Path, said: str, by_verb: bool, again: bool = False) -> str:
@@ -155,8 +159,8 @@ def judge(case: Case, root: Path, said: str, by_verb: bool, again: bool = False)
     assert told.steps or found in (case.before, case.after), f"neither before nor after: {found}"
     end = "after" if found == case.after else "before"
     assert said != "ok" or end == "after", "it said that it had worked"
-    _replace_lost(case, root, end)
-    if end == "before" and (again or told.steps) and not cases.is_lost(case):
+    _put_right(case, root, end == "after" and (said == "ok" or not told.steps))
+    if end == "before" and (again or told.steps) and not cases.is_harmed(case):
         check.full(engine, state.contents(engine), deep=False)
         _run(case, root)
         assert state.of(engine) == case.after, f"the same verb, again, does not end well: {state.of(engine)}"
@@ -174,12 +178,12 @@ def _check_next(engine: Engine, volume: str) -> None:
     check.full(engine, {**contents, snapshot.uuid: contents[volume]}, deep=False)
 
 
-def _replace_lost(case: Case, root: Path, end: str) -> None:
-    """Bring what was to replace a lost active image, with which nothing else can be done, to its end."""
-    if cases.is_lost(case):
-        if end == "before":
-            _run(case, root)
-            assert state.of(Engine.open(root)) == case.after, "done again it comes to something else"
+def _put_right(case: Case, root: Path, is_done: bool) -> None:
+    """Bring what was to put a harmed store right, with which nothing else can be done, to its end."""
+    if cases.is_harmed(case):
+        if not is_done or case.verb is not None:
+            _run_as(case, root, case.verb or case.name)
+            assert case.verb or state.of(Engine.open(root)) == case.after, "done again it comes to something else"
         cases.clear(case, root)
 
 

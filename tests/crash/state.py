@@ -126,7 +126,7 @@ def _volume(engine: Engine, volume: Volume, content: Mapping[str, str]) -> Volum
     current = [s.name for s in snapshots for tree in trees if tree.current and s.latest and s.tree_uuid == tree.uuid]
     frozen = [
         SnapshotState(
-            s.name, s.description, names.get(s.parent_uuid), origins[s.tree_uuid], s.latest, s.distance,
+            s.name, s.description, names.get(s.parent_uuid), origins.get(s.tree_uuid, "no tree"), s.latest, s.distance,
             content[s.uuid], s.group_uuid is not None, tags[s.uuid],
         )  # fmt: skip
         for s in snapshots

@@ -34,6 +34,7 @@ CASES = {  # of each method that writes
     "purge_trash": ("purge",),
     "recover_volume": ("recover a volume",),
     "remove_tag": ("remove a tag",),
+    "repair": ("repair", "repair names"),
     "resize_volume": ("resize", "resize, more tables"),
     "restore_trash": ("restore", "restore, nothing to keep"),
     "restore_trash_as_snapshot": ("restore as a snapshot",),
@@ -54,7 +55,6 @@ CASES = {  # of each method that writes
     "update_volume": ("update a volume",),
 }
 ELSEWHERE = {
-    "repair": "not yet: its stores are damaged before, which the judge takes for the verb's doing",
     "init": "test_init kills it at each of its calls",
     "open": "the case `recover`, after each of these verbs",
     "recover": "the same",
