@@ -1,178 +1,139 @@
 """The API as OpenAPI 3.1 describes it, made from the table of calls and the structs that parse and print."""
 
 import functools
-from collections.abc import Mapping
-from typing import Any, Literal
+import re
 
 import msgspec
 
-from snapengine.delete import Deleted
-from snapengine.group import Availability
-from snapengine.inventory import Snapshot, Volume
-from snapengine.rest import routes
+from snapengine.rest import described, examples, routes, shapes
 from snapengine.rest.bodies import Body
-from snapengine.rest.doors import Session
 from snapengine.rest.faults import Envelope
-from snapengine.rest.group_calls import Reverted
 from snapengine.rest.routes import Call
-from snapengine.roster import Group
-from snapengine.shrinking import Shrunk
-from snapengine.tag import Tag
-from snapengine.tree import DrawnTree
+from snapengine.rest.shapes import Json
 from snapengine.version import __version__
 
-Json = dict[str, Any]
-_REF = "#/components/schemas/{name}"
-_STRUCTS = (Snapshot, Volume, Group, DrawnTree, Tag, Deleted, Reverted, Availability, Shrunk, Session, Envelope)
+_INTRODUCTION = """The same engine as the command line's. In the page `/docs`, log in above: calls are then sent in your
+session.
 
-# What calls answer: one struct or several, under which key; all others answer an empty object.
-_ANSWERS: Mapping[str, tuple[str, type, bool]] = {
-    **dict.fromkeys(("createVolumeSnapshot", "updateVolumeSnapshot"), ("inventory", Snapshot, False)),
-    **dict.fromkeys(("queryVolumeSnapshot", "getVolumeSnapshot"), ("inventories", Snapshot, True)),
-    **dict.fromkeys(("queryVolumeSnapshotTree", "getVolumeSnapshotTree"), ("inventories", DrawnTree, True)),
-    **dict.fromkeys(("queryVolumeSnapshotGroup", "getVolumeSnapshotGroup"), ("inventories", Group, True)),
-    **dict.fromkeys(("createVolumeSnapshotGroup", "updateVolumeSnapshotGroup"), ("inventory", Group, False)),
-    **dict.fromkeys(("batchDeleteVolumeSnapshot", "deleteVolumeSnapshotGroup"), ("results", Deleted, True)),
-    "revertVmFromSnapshotGroup": ("results", Reverted, True),
-    "checkVolumeSnapshotGroupAvailability": ("results", Availability, True),
-    "shrinkVolumeSnapshot": ("shrinkResult", Shrunk, False),
-    **dict.fromkeys(("queryVolume", "getVolume"), ("inventories", Volume, True)),
-    **dict.fromkeys(
-        ("createDataVolume", "createDataVolumeFromVolumeSnapshot", "undoSnapshotCreation", "updateVolume",
-         "changeVolumeState", "syncVolumeSize", "recoverDataVolume", "resizeRootVolume", "resizeDataVolume",
-         "attachDataVolumeToVm", "detachDataVolumeFromVm", "detachDataVolumeFromNamedVm"),
-        ("inventory", Volume, False),
-    ),
-    **dict.fromkeys(("querySystemTag", "getSystemTag", "queryUserTag", "getUserTag"), ("inventories", Tag, True)),
-    **dict.fromkeys(("createSystemTag", "createUserTag"), ("inventory", Tag, False)),
-    "logInByAccount": ("inventory", Session, False),
+Replies: 200 with what was asked for, or `{}`; 202 with the `location` of a job, which is polled without a session; 503
+for every refusal and failure, with `{"error": {"code", "description", "details", "cause"?}}`; plain text for a request
+that is malformed. Keys that are not known are ignored.
+
+A condition of a query, `q`, is `<field><operator><value>` with one of `!=` `>=` `<=` `!?=` `!~=` `~=` `?=` `=` `>` `<`
+`is null` `not null`; `?=` takes a list with commas, `~=` a pattern with `%` and `_`. Fields of other objects are named
+with a dot, such as `volume.name`; tags are `__systemTag__` and `__userTag__`.
+"""
+_SCHEMES = {
+    "session": {
+        "type": "apiKey", "in": "header", "name": "Authorization",
+        "description": "`OAuth <session>`: the uuid that logInByAccount answers.",
+    },
+    "signature": {
+        "type": "apiKey", "in": "header", "name": "Authorization",
+        "description": "`ZStack <key>:<signature>`, where the signature is base64(HMAC-SHA1(secret, "
+        "\"METHOD\\nDATE\\nPATH\")): DATE is the header Date as it is sent, PATH the path without /zstack and query.",
+    },
 }  # fmt: skip
-_QUERY: Mapping[str, Literal["string", "integer", "boolean"]] = {
-    "q": "string", "limit": "integer", "start": "integer", "count": "boolean", "replyWithCount": "boolean",
-    "sort": "string", "fields": "string", "groupBy": "string",
-}  # fmt: skip
+_PAGES = (
+    ("/healthz", "health", "Tell whether the server is well.", "text/plain", (200, 503)),
+    ("/metrics", "metrics", "Tell the metrics, as Prometheus reads them.", "text/plain", (200,)),
+    ("/openapi.json", "description", "Describe the API.", "application/json", (200,)),
+    ("/docs", "reference", "Show the API in a browser, to try it out.", "text/html", (200,)),
+)  # fmt: skip
 
 
 @functools.cache
 def document() -> bytes:
     """Return the description as JSON."""
-    schemas: Json = {}
-    bodies = {call.body for call in routes.CALLS if call.body is not Body}
-    _, found = msgspec.json.schema_components((*_STRUCTS, *bodies), ref_template=_REF)
-    schemas |= {name: found[name] for name in sorted(found)}
     paths: dict[str, Json] = {}
     for path, method, calls in _operations():
-        paths.setdefault(f"/{path}", {})[method] = _operation(calls)
+        paths.setdefault(f"/{path}", {})[method] = described.operation(path, calls)
+    bodies = {call.body for call in routes.CALLS if call.body is not Body and call.key is not None}
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
-            "info": {"title": "snapengine: volume snapshots of a KVM host", "version": __version__},
+            "info": {
+                "title": "snapengine",
+                "summary": "Volume snapshots of a KVM host",
+                "description": _INTRODUCTION,
+                "version": __version__,
+                "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            },
             "servers": [{"url": routes.PREFIX}],
-            "security": [{"session": []}],
-            "paths": paths,
+            "security": [{"session": []}, {"signature": []}],
+            "tags": [{"name": name} for name in _chapters(paths)],
+            "paths": {**paths, **_pages()},
             "components": {
-                "schemas": schemas,
-                "securitySchemes": {
-                    "session": {
-                        "type": "apiKey", "in": "header", "name": "Authorization",
-                        "description": "`OAuth <session>`, the uuid that logInByAccount answers; or `ZStack "
-                        "<key>:<signature>`, see docs/rest.md.",
-                    },
-                },
+                "schemas": shapes.components(bodies),
+                "responses": _responses(),
+                "headers": {"X-Request-Id": {
+                    "description": "The request in the access log and the journal.",
+                    "required": True, "schema": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
+                }},
+                "securitySchemes": _SCHEMES,
             },
         }
     )  # fmt: skip
 
 
 def _operations() -> list[tuple[str, str, tuple[Call, ...]]]:
-    """Return the calls by path and method: those that share both are one operation there."""
+    """
+    Return the calls by path and method: those that share both are one operation there.
+
+    Paths that differ in what is in their braces only are one, and named as the first of them.
+    """
+    paths: dict[str, str] = {}
     grouped: dict[tuple[str, str], list[Call]] = {}
     for call in routes.CALLS:
-        grouped.setdefault((call.path, call.method.lower()), []).append(call)
+        path = paths.setdefault(re.sub(r"{\w+}", "{}", call.path), call.path)
+        grouped.setdefault((path, call.method.lower()), []).append(call)
     return [(path, method, tuple(calls)) for (path, method), calls in grouped.items()]
 
 
-def _operation(calls: tuple[Call, ...]) -> Json:
-    first = calls[0]
-    found: Json = {
-        "operationId": "_or_".join(call.name for call in calls) if len(calls) < 4 else f"actionsOf_{first.name}",
-        "summary": "; ".join(_summary(call) for call in calls),
-        "responses": _responses(calls),
+def _chapters(paths: dict[str, Json]) -> list[str]:
+    """Return the chapters in the order in which their calls come, what is not supported at the end."""
+    found = [operation["tags"][0] for path in paths.values() for operation in path.values()]
+    return sorted(dict.fromkeys([*found, "Server"]), key=lambda name: name == "Not supported")
+
+
+def _pages() -> dict[str, Json]:
+    """Return the pages beside the API, which no session is needed for."""
+    found: dict[str, Json] = {}
+    for path, name, said, kind, statuses in _PAGES:
+        content = {"schema": {"type": "object" if kind.endswith("json") else "string"}}
+        replies = {str(status): described.reply("Well." if status == 200 else "Not well.", kind, content)
+                   for status in statuses}  # fmt: skip
+        operation = {"operationId": name, "tags": ["Server"], "summary": said, "security": [], "responses": replies}
+        found[path] = {"servers": [{"url": "/"}], "get": operation}
+    return found
+
+
+def _responses() -> Json:
+    plain = {"schema": {"type": "string"}}
+    refused = [each for each in examples.recorded() if each.status == 503]
+    accepted = [each for each in examples.recorded() if each.status == 202]
+    location = {"type": "object", "properties": {"location": {"type": "string"}}, "required": ["location"]}
+    running = {"type": "object", "maxProperties": 0}
+    texts = {
+        "Malformed": "The request is malformed: its JSON, query or headers, or its Authorization is missing.",
+        "Late": "The header Date of a signed request is more than 15 minutes off.",
+        "Unknown": "The job is unknown, or older than three hours.",
+        "Slow": "The body did not come in time.",
+        "Large": "The body has more than 1 MiB.",
+        "Crowded": "There are too many logins at once.",
+        "Broken": "An internal error; the server's log says more.",
     }
-    if parameters := _parameters(first):
-        found["parameters"] = parameters
-    if first.key is not None:
-        choices = [_body(call) for call in calls]
-        schema = choices[0] if len(choices) == 1 else {"oneOf": choices}
-        found["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
-    if first.open:
-        found["security"] = []
-    return found
-
-
-def _summary(call: Call) -> str:
-    source = call.verb or call.read
-    said = (source.__doc__ or "").strip().split("\n")[0] if source is not None else ""
-    return f"{call.name}: {said}" if said else call.name
-
-
-def _parameters(call: Call) -> list[Json]:
-    names = [part[1:-1] for part in call.path.split("/") if part[0] == "{"]
-    found: list[Json] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
-    ]
-    if call.read is not None:
-        found += [{"name": name, "in": "query", "schema": {"type": kind}} for name, kind in _QUERY.items()]
-    elif call.special == "availability":
-        found.append({"name": "uuids", "in": "query", "schema": {"type": "string"}})
-    elif call.key is None and call.body is not Body:
-        for field in msgspec.structs.fields(call.body):
-            found.append({"name": field.encode_name, "in": "query", "schema": msgspec.json.schema(field.type)})
-    if call.verb is not None:
-        found.append({"name": "X-Job-UUID", "in": "header", "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"}})
-        found.append({"name": "X-Web-Hook", "in": "header", "schema": {"type": "string", "format": "uri"}})
-    return found
-
-
-def _body(call: Call) -> Json:
-    inner = _ref(call.body) if call.body is not Body else {"type": "object"}
-    tags = {"type": "array", "items": {"type": "string"}}
-    beside = {"systemTags": tags, "userTags": tags} if call.key == "params" else {}
-    return {"type": "object", "required": [call.key], "properties": {call.key: inner, **beside}}
-
-
-def _responses(calls: tuple[Call, ...]) -> Json:
-    answers = [_answer(call) for call in calls]
-    kinds = [answer for number, answer in enumerate(answers) if answer not in answers[:number]]
-    done = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
-    plain = {"text/plain": {"schema": {"type": "string"}}}
-    found = {
-        "200": {"description": "Done.", "content": {"application/json": {"schema": done}}},
-        "400": {"description": "Malformed.", "content": plain},
-        "503": {"description": "Refused or failed.", "content": {"application/json": {"schema": _ref(Envelope)}}},
-    }
-    if calls[0].verb is not None or calls[0].special == "job":
-        schema = {"type": "object", "properties": {"location": {"type": "string"}}}
-        found["202"] = {"description": "It goes on as a job.", "content": {"application/json": {"schema": schema}}}
-    for code, why in (("403", "Signed too long ago."), ("404", "Unknown."), ("413", "Too large."),
-                      ("429", "Too many logins at once.")):  # fmt: skip
-        found[code] = {"description": why, "content": plain}
-    return found
-
-
-def _answer(call: Call) -> Json:
-    if call.name not in _ANSWERS:
-        return {"type": "object"}
-    key, kind, several = _ANSWERS[call.name]
-    inner = {"type": "array", "items": _shown(call, kind)} if several else _ref(kind)
-    extra = {"total": {"type": "integer"}} if call.read is not None else {}
-    return {"type": "object", "properties": {key: inner, **extra, "schema": {"type": "object"}}}
-
-
-def _shown(call: Call, kind: type) -> Json:
-    """Return the schema of what a query lists: whole inventories, or the fields that were asked for."""
-    return {"anyOf": [_ref(kind), {"type": "object"}]} if call.read is not None else _ref(kind)
-
-
-def _ref(kind: type) -> Json:
-    return {"$ref": _REF.format(name=kind.__name__)}
+    return {name: described.reply(said, "text/plain", plain) for name, said in texts.items()} | {
+        "Refused": described.reply(
+            "Refused, or failed.", "application/json",
+            {"schema": shapes.ref(Envelope), "examples": {
+                f"{each.call}: {each.reply['error']['code']}".replace(": ", "-"): {"value": each.reply}
+                for each in refused
+            }},
+        ),
+        "Accepted": described.reply(
+            "It goes on as a job.", "application/json",
+            {"schema": location, "examples": {each.call: {"value": each.reply} for each in accepted}},
+        ),
+        "Running": described.reply("The job runs.", "application/json", {"schema": running}),
+    }  # fmt: skip

@@ -1,8 +1,8 @@
-"""What the server shows beside the API: whether it is well, its metrics, and what the API looks like to programs."""
+"""What the server shows beside the API: its health, its metrics, what the API looks like to programs and people."""
 
 from snapengine import errors, store
 from snapengine.engine import Engine
-from snapengine.rest import message, openapi, replies
+from snapengine.rest import message, openapi, reference, replies
 from snapengine.rest.metrics import CONTENT_TYPE, Metrics
 from snapengine.rest.operations import Operations
 from snapengine.rest.replies import Coded
@@ -22,10 +22,12 @@ class Pages:
         """Return the page at a request's path; None where there is none."""
         path = message.raw_path(said.request)
         page = self._pages.get(path)
-        if page is None:
+        if page is None and path not in reference.FILES:
             return None
-        said.name = path[1:]
-        return page() if said.request.method == "GET" else replies.plain(405, "give a GET", {"Allow": "GET"})
+        said.name = path[1:].partition("/")[0]
+        if said.request.method != "GET":
+            return replies.plain(405, "give a GET", {"Allow": "GET"})
+        return page() if page is not None else reference.page(path)
 
     def _health(self) -> Coded:
         try:
