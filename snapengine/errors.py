@@ -10,6 +10,7 @@ Every error that the engine raises.
     │   └── WrongStatus  a snapshot is not Ready, or not Enabled               VOLUME_SNAPSHOT.1000
     ├── Busy             locked, or open in a VM                       exit 5   SYS.1006
     │   ├── Locked       another operation of the engine holds it
+    │   │   └── Copying  it makes a full snapshot                              VOLUME_SNAPSHOT.1001
     │   └── InUse        another process has the image open                     VOLUME.1000
     ├── Corrupt          records and images disagree, a bad image      exit 6   SYS.1000
     │   └── Refused      an image that no tool may be allowed to open
@@ -129,6 +130,13 @@ class Locked(Busy):
     """Another operation of the engine holds the lock."""
 
     msg = "{self.what} is locked by {self.holder}; waited {self.seconds:g} s, try again or give a longer --wait"
+
+
+class Copying(Locked):
+    """The other operation makes a full snapshot, which takes as long as a copy of all that the volume holds."""
+
+    code = "VOLUME_SNAPSHOT.1001"
+    description = "The volume is busy with a full snapshot"
 
 
 class InUse(Busy):

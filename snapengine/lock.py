@@ -20,6 +20,7 @@ from snapengine import errors, inventory, layout
 from snapengine.inventory import VolumeRecord
 
 DEFAULT_WAIT = 60.0
+COPYING = "create full snapshot"
 MOMENT = 1.0  # seconds; whoever waits for longer is told for whom
 
 log = logging.getLogger(__name__)
@@ -94,6 +95,16 @@ def _open(path: Path, kind: int) -> int | None:
         return None
 
 
+def note(directory: Path, verb: str) -> None:
+    """Tell those who wait for the lock of directory, which we hold, that it is for this verb."""
+    with suppress(OSError):
+        fd = os.open(directory / layout.LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            _sign(fd, verb)
+        finally:
+            os.close(fd)
+
+
 def _sign(fd: int, verb: str) -> None:
     """Note for who waits by whom the lock is held; a full disk, on which the trash can still be purged, has no room."""
     with suppress(OSError):
@@ -113,7 +124,9 @@ def _wait_for(fd: int, kind: int, path: Path, deadline: float, wait: float) -> N
     while not try_flock(fd, kind):
         now = time.monotonic()
         if now >= deadline:
-            raise errors.Locked(what=_what(path), holder=_holder(fd), seconds=wait)
+            holder = _holder(fd)
+            error = errors.Copying if holder.startswith(COPYING) else errors.Locked
+            raise error(what=_what(path), holder=holder, seconds=wait)
         if now >= notice:
             notice = deadline
             log.info("waiting for up to %g s: %s is locked by %s", wait, _what(path), _holder(fd))

@@ -20,6 +20,7 @@ from snapengine import (
     errors,
     hold,
     layout,
+    lock,
     notes,
     operation,
     plan,
@@ -137,6 +138,7 @@ def _copied(
     """Make target a standalone copy of what the guest sees of the active image."""
     layers = [layer.path for layer in chain.read(work.directory, work.active.name)]
     duplicate.require_room(work.store, layers)
+    lock.note(work.directory.parent, lock.COPYING)
     durable.reserve(target)
     notes.reserve(target)
     made = duplicate.make(work.store, layers, target, progress=progress)

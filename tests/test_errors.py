@@ -10,7 +10,8 @@ from snapengine import errors
 
 A = "ec8f396d8a5d48ce8bd949d469c0be62"
 # Of CONTRACT.md, section 2.
-CODES = {"SYS.1000", "SYS.1003", "SYS.1006", "SYS.1007", "VOLUME.1000", "PS.1000", "ID.1003", "VOLUME_SNAPSHOT.1000"}
+CODES = {"SYS.1000", "SYS.1003", "SYS.1006", "SYS.1007", "VOLUME.1000", "PS.1000", "ID.1003", "VOLUME_SNAPSHOT.1000",
+         "VOLUME_SNAPSHOT.1001"}  # fmt: skip
 
 EXAMPLES: list[tuple[errors.Error, str]] = [
     (errors.Error(), "internal error"),
@@ -43,6 +44,10 @@ EXAMPLES: list[tuple[errors.Error, str]] = [
     (
         errors.Locked(what=f"vol-{A}", holder="revert (pid 7)", seconds=60.0),
         f"vol-{A} is locked by revert (pid 7); waited 60 s, try again or give a longer --wait",
+    ),
+    (
+        errors.Copying(what=f"vol-{A}", holder="create full snapshot (pid 7)", seconds=60.0),
+        f"vol-{A} is locked by create full snapshot (pid 7); waited 60 s, try again or give a longer --wait",
     ),
     (
         errors.InUse(volume=A, path="/x/v.qcow2", holder="qemu-system-x86_64 (pid 7, guest db)"),

@@ -171,7 +171,7 @@ def test_who_opens_the_image_during_the_lease_waits_and_the_verb_ends_well(oracl
 def test_a_second_verb_waits_its_time_and_then_names_pid_and_verb_of_the_first(oracle: Oracle, large: str) -> None:
     with at_work.stopped(oracle.engine.root, f"engine.create_snapshot({large!r}, 'full')") as work:
         oracle.engine.wait = 0.2
-        with pytest.raises(errors.Locked, match=rf"create snapshot \(pid {work.engine.pid}\); waited 0.2 s"):
+        with pytest.raises(errors.Copying, match=rf"create full snapshot \(pid {work.engine.pid}\); waited 0.2 s"):
             _create(oracle, large)
         oracle.engine.wait = at_work.PATIENCE
         other = oracle.volume("other")

@@ -254,7 +254,7 @@ def test_an_unknown_object_is_told_or_gone_already(client: Client, call: routes.
 
     reply = client.call(call.method, f"/{path}", {call.key: full} if call.key else None)
 
-    if call.name in ("deleteVolumeSnapshot", "deleteDataVolume", "deleteVolumeSnapshotGroup"):
+    if call.method == "DELETE" and call.name.startswith("delete"):
         assert (reply.status_code, reply.json()) in ((200, {}), (200, {"results": []}))
     else:
         assert (reply.status_code, reply.json()["error"]["code"]) == (503, "SYS.1003"), reply.text
@@ -265,7 +265,7 @@ def test_an_unknown_object_is_told_or_gone_already(client: Client, call: routes.
     [
         ("POST", f"/images/root-volume-templates/from/volume-snapshots/{UNKNOWN}"),
         ("DELETE", f"/volume-snapshots/{UNKNOWN}/backup-storages"),
-        ("POST", "/system-tags"),
+        ("PUT", f"/system-tags/{UNKNOWN}/actions"),
     ],
 )
 def test_what_a_single_host_can_not_do_is_said_with_the_reason(client: Client, method: str, path: str) -> None:

@@ -11,7 +11,7 @@ A = "ec8f396d8a5d48ce8bd949d469c0be62"
 # Of CONTRACT.md, section 2.
 CODES = {
     "SYS.1003", "SYS.1004", "SYS.1006", "SYS.1013", "SYS.1017", "ID.1000", "ID.1001", "ID.1006",
-    "VOLUME.1001",
+    "VOLUME.1001", "VOLUME_SNAPSHOT.1002",
 }  # fmt: skip
 BUSY = errors.Busy(what="it changes all the time")
 
@@ -30,6 +30,7 @@ EXAMPLES: list[tuple[errors.Error, str]] = [
         "account web has 500 sessions; log out, or wait until one ends",
     ),
     (faults.NotDeleted(cause=BUSY), "it changes all the time"),
+    (faults.BatchNotDeleted(cause=BUSY), "it changes all the time"),
     (faults.NotFlattened(cause=BUSY), "it changes all the time"),
 ]
 

@@ -87,6 +87,13 @@ class NotDeleted(Caused):
     description: ClassVar[str] = "The deletion failed"
 
 
+class BatchNotDeleted(Caused):
+    """Of a batch of snapshots none was deleted, for a reason that concerns them all."""
+
+    code = "VOLUME_SNAPSHOT.1002"
+    description: ClassVar[str] = "The batch of snapshots was not deleted"
+
+
 class NotFlattened(Caused):
     """A flatten failed."""
 

@@ -71,6 +71,8 @@ def remove_several(engine: Engine, at: At, body: bodies.BatchDelete) -> Reply:
     try:
         results |= {result.snapshot_uuid: result for result in engine.delete_snapshots(tuple(there))}
     except errors.Error as e:  # none of them went
+        if len(there) == len(wanted):
+            raise faults.BatchNotDeleted(cause=e) from e
         results |= {uuid: delete.failure(uuid, e) for uuid in there}
     return {"results": list(results.values())}
 
