@@ -171,7 +171,7 @@ def test_a_leaf_frees_all_that_it_takes_and_moves_nothing(run: CommandLine, orac
     told = run.json("snapshot", "delete", "tuesday", "--dry-run")
     assert (told["bytes"], told["frees"], len(told["plan"])) == (0, size, 1)
     lines = run.text("snapshot", "delete", "tuesday", "--dry-run").splitlines()
-    assert lines[0].startswith("delete ") and db.tuesday in lines[0]
+    assert lines[0] == f"delete {db.tuesday}.qcow2 (tuesday)"
     assert lines[1].startswith("moves 0 B, frees ") and lines[1].endswith("; nothing was done")
 
 

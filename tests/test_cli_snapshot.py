@@ -203,7 +203,8 @@ def test_a_dry_run_of_revert_tells_the_plan_and_changes_nothing(run: CommandLine
     assert planned == [{"verb": "trash", "image": active, "bytes": 0}, step]
     shown = run.text("snapshot", "revert", "s", "--dry-run").splitlines()
     name, base = Path(active).name, Path(path).name
-    assert shown == [f"trash {name}", f"revert {name} onto {base}", "moves 0 B, frees up to 0 B; nothing was done"]
+    told = [f"trash {name} (db)", f"revert {name} (db) onto {base} (s)"]
+    assert shown == [*told, "moves 0 B, frees up to 0 B; nothing was done"]
     assert files(engine) == before
 
 

@@ -214,6 +214,7 @@ def test_the_command_line_deletes_recovers_and_expunges(oracle: Oracle) -> None:
     volume, other = filled(oracle), filled(oracle, "other")
 
     plan = run.json("volume", "delete", "db", "other", "--dry-run")
+    assert "(other)\n" in run.text("volume", "delete", "db", "other", "--dry-run")
     assert [(s["verb"], Path(s["image"]).name) for s in plan["plan"]] == [
         ("trash", f"vol-{volume}"), ("trash", f"vol-{other}"),
     ]  # fmt: skip
@@ -231,6 +232,7 @@ def test_the_command_line_deletes_recovers_and_expunges(oracle: Oracle) -> None:
     assert "volume list --deleted" in run.error(3, "volume", "expunge", "nothing", "--yes")
     assert "give --yes" in run.error(2, "volume", "expunge", "other")
     assert run.json("volume", "expunge", "other", "--dry-run")["plan"][0]["verb"] == "expunge"
+    assert "(other)\n" in run.text("volume", "expunge", "other", "--dry-run")
     oracle.check()
     assert run.json("volume", "expunge", "other", "--yes") == {}
     assert [v.uuid for v in oracle.engine.list_volumes()] == [volume]

@@ -44,7 +44,7 @@ def flatten(volume: str, yes: bool, dry_run: bool) -> None:
     found = engine.find_volume(volume)
     preview = engine.preview_flatten(found)
     if dry_run:
-        show.plan(preview)
+        show.plan(engine, preview)
         return
     name, moved = engine.get_volume(found).name, text.value("bytes", preview.bytes)
     if preview.plan:

@@ -53,7 +53,7 @@ def delete(volumes: tuple[str, ...], yes: bool, dry_run: bool) -> None:
     found = tuple(engine.find_volume(volume) for volume in volumes)
     preview = engine.preview_delete_volumes(found)
     if dry_run:
-        show.plan(preview)
+        show.plan(engine, preview)
         return
     told = ", ".join(_told(engine, uuid) for uuid in dict.fromkeys(found))
     session.confirm(f"to be deleted: {told}; 'snapengine volume recover' brings a deleted volume back", yes)
@@ -89,7 +89,7 @@ def expunge(volume: str, yes: bool, dry_run: bool) -> None:
     found = engine.find_deleted_volume(volume)
     preview = engine.preview_expunge(found)
     if dry_run:
-        show.plan(preview)
+        show.plan(engine, preview)
         return
     size = text.value("frees", preview.frees)
     session.confirm(f"deleted volume '{volume}', {size}, will be gone for good", yes)

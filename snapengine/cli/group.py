@@ -122,7 +122,7 @@ def revert(group: str, yes: bool, dry_run: bool) -> None:
     found = engine.find_group(group)
     preview = engine.preview_revert_group(found)
     if dry_run:
-        show.plan(preview)
+        show.plan(engine, preview)
         return
     session.confirm(_question(engine, engine.get_group(found), preview), yes)
     engine.revert_group(found)
@@ -156,7 +156,7 @@ def delete(group: str, direction: str, yes: bool, dry_run: bool) -> None:
     preview = engine.preview_delete_group(found, direction=way)
     removing.tell_what_stays(engine, preview)
     if dry_run:
-        show.plan(preview)
+        show.plan(engine, preview)
         return
     session.confirm(f"group '{engine.get_group(found).name}': {removing.question(engine, preview)}", yes)
     with progress.shown("merging", lambda: preview.bytes) as report:
@@ -177,7 +177,7 @@ def ungroup(group: str, yes: bool, dry_run: bool) -> None:
     found = engine.find_group(group)
     preview = engine.preview_ungroup(found)
     if dry_run:
-        show.plan(preview)
+        show.plan(engine, preview)
         return
     name, count = engine.get_group(found).name, len(preview.plan)
     session.confirm(f"group '{name}' will be forgotten; its {text.counted(count, 'snapshot')} stay", yes)

@@ -48,7 +48,7 @@ def delete(snapshots: tuple[str, ...], with_descendants: bool, direction: str, y
     preview = engine.preview_delete(found, descendants=with_descendants, direction=way)
     tell_what_stays(engine, preview)
     if dry_run:
-        show.plan(preview)
+        show.plan(engine, preview)
         return
     if preview.plan:
         session.confirm(question(engine, preview), yes)
@@ -167,7 +167,7 @@ def undo(volume: str, yes: bool, dry_run: bool) -> None:
         return
     preview = engine.preview_undo(found)
     if dry_run:
-        show.plan(preview)
+        show.plan(engine, preview)
         return
     session.confirm(question(engine, preview), yes)
     with progress.shown("merging", lambda: preview.bytes) as report:

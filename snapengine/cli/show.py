@@ -1,8 +1,10 @@
 """Print what a command answers: JSON in the contract's form, or text for people."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from snapengine.inventory import Struct, Volume
     from snapengine.preview import Preview
 
+_VOLUME = re.compile(r"/vol-([0-9a-f]{32})(?:/|$)")
 SCREENS = 2  # a longer answer goes out as plain columns: nobody looks at it as a picture
 
 
@@ -86,16 +89,34 @@ def tree(headline: str, rows: Sequence[forest.Row]) -> None:
         line("\n".join([headline, *forest.plain(rows)]))
 
 
-def plan(preview: "Preview") -> None:
-    """Print what would be done."""
+def plan(engine: "snapengine.Engine", preview: "Preview") -> None:
+    """Print what would be done; for people with the names of what the images belong to."""
     if in_json():
         raw(wire.document(preview))
         return
+    names = _names(engine, preview)
     for step in preview.plan:
-        onto = f" onto {os.path.basename(step.onto)}" if step.onto else ""
-        line(text.plain(f"{step.verb} {os.path.basename(step.image)}{onto}"))
+        onto = f" onto {_image(step.onto, names)}" if step.onto else ""
+        line(text.plain(f"{step.verb} {_image(step.image, names)}{onto}"))
     moved, freed = text.value("bytes", preview.bytes), text.value("frees", preview.frees)
     line(f"moves {moved}, frees up to {freed}; nothing was done")
+
+
+def _names(engine: "snapengine.Engine", preview: "Preview") -> dict[str, str]:
+    """Return the names of the volumes that a plan is about, and of their snapshots, by the uuids."""
+    volumes = {volume for step in preview.plan for volume in _VOLUME.findall(step.image)}
+    found = {v.uuid: v.name for v in (*engine.list_volumes(deleted=True), *engine.list_volumes()) if v.uuid in volumes}
+    for volume in volumes:
+        with suppress(errors.NotFound, errors.Corrupt):
+            found |= {snapshot.uuid: snapshot.name for snapshot in engine.list_snapshots(volume)}
+    return found
+
+
+def _image(path: str, names: Mapping[str, str]) -> str:
+    """Return an image's, or a volume's, last name in its path, with what the volume or snapshot is called."""
+    name = os.path.basename(path)
+    called = names.get(name.removeprefix("vol-").removesuffix(".qcow2"))
+    return name if called is None else f"{name} ({called})"
 
 
 def path(key: str, found: "Path") -> None:

@@ -149,7 +149,7 @@ def revert(snapshot: str, yes: bool, dry_run: bool) -> None:
     found = engine.find_snapshot(snapshot)
     preview = engine.preview_revert(found)
     if dry_run:
-        show.plan(preview)
+        show.plan(engine, preview)
         return
     session.confirm(_question(engine, found, {step.verb for step in preview.plan}), yes)
     engine.revert(found)

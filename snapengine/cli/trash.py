@@ -90,7 +90,7 @@ def purge(items: tuple[str, ...], older_than: int | None, down_to: int | None, y
         click.echo(f"kept, since --older-than or --down-to leaves them out: {kept}", err=True)
     preview = engine.preview_purge(chosen)
     if dry_run:
-        show.plan(preview)
+        show.plan(engine, preview)
         return
     if not chosen and not show.in_json():
         show.line("nothing to purge")
