@@ -31,9 +31,11 @@ def leaks(opened: Store, directory: Path, uuid: str, wait: float, dry_run: bool 
     Give back the leaked clusters of a snapshot's image, in a copy that takes its place; of the active image in place.
 
     With dry_run only what would stand in the way is looked for, and nothing touched. Crash table as for
-    shrinking.shrink; in the active image a crash leaves fewer leaks. Errors as there.
+    shrinking.shrink; in the active image a crash leaves fewer leaks. Errors as there; Corrupt
+    for an image whose tables contradict each other.
     """
     with _held(opened, directory, wait, dry_run) as work, hold.image(work) as active:
+        sound.require_consistent(directory / layout.image(uuid) if uuid != work.volume.uuid else active.layer.path)
         if dry_run:
             return
         if uuid == work.volume.uuid:
@@ -50,7 +52,7 @@ def backing(opened: Store, directory: Path, uuid: str, wait: float, dry_run: boo
 
     A copy takes the image's place; crash table as for shrinking.shrink, of the active image as for operation. dry_run
     as for leaks.
-    Refused where the header names anything else, or more is wrong with it.
+    Refused where the header names anything else, or more is wrong with it; Corrupt as for leaks.
     """
     with _held(opened, directory, wait, dry_run) as work, ExitStack() as stack:
         frozen = records.read_snapshot(directory, uuid) if uuid != work.volume.uuid else None
@@ -65,6 +67,7 @@ def backing(opened: Store, directory: Path, uuid: str, wait: float, dry_run: boo
             stack.callback(os.close, fd)
             stack.enter_context(imagelock.reading(fd, path))
         old = Image(fd, chain.misnamed(fd, path, name))
+        sound.require_consistent(path)
         if dry_run:
             return
         if frozen is None:

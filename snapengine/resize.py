@@ -40,7 +40,8 @@ def resize(opened: Store, volume: str, size: int, wait: float) -> None:
     the volume's record: the next incremental backup must be a full one. Frozen images keep their size.
 
     Raises Invalid for less than the volume has or more than its image can, Conflict for one with inconsistent bitmaps,
-    InUse while a VM has it, NotFound, Locked, Corrupt, NoSpace; then nothing changed.
+    Corrupt for one whose tables contradict each other, InUse while a VM has it, NotFound, Locked, NoSpace; then nothing
+    changed.
     """
     wanted = arguments.size(size)
     with hold.volume(opened, store.find_volume(opened.root, volume), "resize volume", wait) as work:
@@ -73,6 +74,7 @@ def _grow(work: Held, old: Image, size: int) -> None:
     needed = -(-size // old.layer.header.l1_coverage)
     if needed > old.layer.header.l1_entries:
         durable.require_room(work.directory, needed * 8 + _SLACK)
+    sound.require_consistent(work.active)
     made = fate.grow(work.place, work.volume, size, operation.bitmaps(old))
     layers = chain.read(work.directory, work.active.name)
     operation.pulled(work, made, {work.active.name: old.fd}, lambda: _run(layers, size))

@@ -5,6 +5,21 @@ from pathlib import Path
 from snapengine import chain, driver, durable, errors, tables
 
 
+def require_consistent(path: Path) -> driver.Check:
+    """
+    Return what is to be found in the tables of an image: leaks at most, which harm nothing.
+
+    Raises Corrupt where the tables contradict each other: a cluster that is used twice, or counts as free. Whatever a
+    tool writes to such an image, leaks that it gives back too, may land in what something else uses.
+    """
+    found = driver.check(path)
+    if found.corruptions or found.check_errors:
+        faults = f"qemu-img check found {found.corruptions} corruptions and {found.check_errors} errors"
+        what = f"the tables of {path} contradict each other: {faults}"
+        raise errors.Corrupt(what=f"{what}; nothing was changed: restore the image from a backup, or revert")
+    return found
+
+
 def check(path: Path) -> None:
     """
     Sync an image that a tool has written to, and see that it is sound, whatever the tool said; give back its leaks.
@@ -12,7 +27,7 @@ def check(path: Path) -> None:
     Raises Corrupt for one that is not.
     """
     found = driver.check(path)
-    if found.leaks:
+    if found.leaks and not (found.corruptions or found.check_errors):
         driver.repair_leaks(path)
         found = driver.check(path)  # a repair can exit 0 although its writes failed
     if found != driver.Check():

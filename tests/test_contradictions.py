@@ -1,0 +1,108 @@
+"""An image whose tables contradict each other is left as it is: a tool that writes to it would damage what it holds."""
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from snapengine import errors, qcow2
+from tests import prepared
+from tests.prepared import Prepared
+from tests.qcow2_forge import set_refcount
+from tests.test_verify import rebase, state
+
+OFFSETS = 0x00FFFFFFFFFFFE00
+
+
+def header(image: Path) -> qcow2.Header:
+    with open(image, "rb") as f:
+        return qcow2.read_header(f.fileno())
+
+
+def entry(image: Path, at: int, value: int | None = None) -> int:
+    """Return the entry of a table at an offset of the file, and replace it where a value is given."""
+    with open(image, "r+b") as f:
+        f.seek(at)
+        (found,) = struct.unpack(">Q", f.read(8))
+        if value is not None:
+            f.seek(at)
+            f.write(struct.pack(">Q", value))
+    return int(found)
+
+
+def data(image: Path) -> int:
+    """Return the offset of the entry in the L2 table of the first cluster that holds something."""
+    table = entry(image, header(image).l1_offset) & OFFSETS
+    return next(at for at in range(table, table + 8192, 8) if entry(image, at) & OFFSETS)
+
+
+def counts_as_free(image: Path) -> None:
+    set_refcount(image, (entry(image, data(image)) & OFFSETS) // header(image).cluster_size, 0)
+
+
+def used_twice(image: Path) -> None:
+    entry(image, data(image) + 8, entry(image, data(image)))
+
+
+def shared_with_a_table(image: Path) -> None:
+    entry(image, data(image), header(image).l1_offset | 1 << 63)
+
+
+def a_table_in_another(image: Path) -> None:
+    at = header(image).l1_offset
+    entry(image, at, header(image).refcount_table_offset | 1 << 63)
+
+
+FORGED: list[Callable[[Path], None]] = [counts_as_free, used_twice, shared_with_a_table, a_table_in_another]
+forged = pytest.mark.parametrize("forge", FORGED)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    return prepared.make(tmp_path_factory.mktemp("contradictions") / "storage")
+
+
+@pytest.fixture
+def store(template: Prepared, tmp_path: Path) -> Prepared:
+    return template.copied(tmp_path / "storage")
+
+
+@forged
+def test_a_resize_leaves_it_alone(store: Prepared, forge: Callable[[Path], None]) -> None:
+    forge(store.image(store.volume))
+    before = state(store.root)
+
+    with pytest.raises(errors.Corrupt, match="contradict each other.*nothing was changed"):
+        store.engine.resize_volume(store.volume, 2**40)
+
+    assert state(store.root) == before
+
+
+@forged
+@pytest.mark.parametrize("which", ["volume", "second"])
+def test_a_repair_gives_back_no_leaks_of_it(store: Prepared, forge: Callable[[Path], None], which: str) -> None:
+    image = store.image(getattr(store, which))
+    set_refcount(image, 30, 1)
+    forge(image)
+
+    left_alone(store)
+
+
+@pytest.mark.parametrize("which", ["volume", "second"])
+def test_a_repair_gives_it_no_other_name_to_stand_on(store: Prepared, which: str) -> None:
+    image = store.image(getattr(store, which))
+    rebase(image, str(store.image(store.first)))
+    used_twice(image)
+
+    left_alone(store)
+
+
+def left_alone(store: Prepared) -> None:
+    """Assert that a repair leaves the store as it is, and says why."""
+    before = state(store.root)
+
+    done = store.engine.repair()
+
+    assert done.repaired == () and state(store.root) == before
+    assert [each.why for each in done.left if "contradict each other" in each.why]
