@@ -17,6 +17,7 @@ from snapengine import (
     hold,
     imagelock,
     layout,
+    maps,
     outlet,
     ownership,
     records,
@@ -106,7 +107,10 @@ def _layers(opened: Store, snapshot: str, wait: float) -> Iterator[tuple[chain.L
     directory = store.find_snapshot(opened.root, snapshot)
     with hold.looking(directory, "export snapshot", wait):
         records.require_ready(records.shown_snapshot(directory, snapshot), "exported")
-        yield chain.read(directory, layout.image(snapshot))
+        layers = chain.read(directory, layout.image(snapshot))
+        for layer in layers:
+            maps.of(layer)  # refused where its tables name more data than its file holds: that would fill any disk
+        yield layers
 
 
 def _paths(layers: tuple[chain.Layer, ...]) -> list[Path]:

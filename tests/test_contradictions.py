@@ -1,8 +1,10 @@
 """An image whose tables contradict each other is left as it is: a tool that writes to it would damage what it holds."""
 
+import io
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -96,6 +98,24 @@ def test_a_repair_gives_it_no_other_name_to_stand_on(store: Prepared, which: str
     used_twice(image)
 
     left_alone(store)
+
+
+@pytest.mark.parametrize("fmt", ["raw", "qcow2"])
+def test_an_image_that_names_one_cluster_for_all_its_data_fills_no_disk(
+    store: Prepared, tmp_path: Path, fmt: Literal["raw", "qcow2"]
+) -> None:
+    image = store.image(store.first)
+    at = data(image)
+    for number in range(16):
+        entry(image, at + 8 * number, entry(image, at))
+    out = io.BytesIO()
+
+    with pytest.raises(errors.Refused, match="more data than its file holds"):
+        store.engine.stream_snapshot(store.first, out)
+    with pytest.raises(errors.Refused, match="more data than its file holds"):
+        store.engine.export_snapshot(store.first, tmp_path / "out", format=fmt)
+
+    assert out.getvalue() == b"" and not (tmp_path / "out").exists()
 
 
 def left_alone(store: Prepared) -> None:
