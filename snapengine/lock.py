@@ -14,6 +14,7 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from snapengine import errors, inventory, layout
@@ -23,7 +24,20 @@ DEFAULT_WAIT = 60.0
 COPYING = "create full snapshot"
 MOMENT = 1.0  # seconds; whoever waits for longer is told for whom
 
+_waits: ContextVar[list[float] | None] = ContextVar("_waits", default=None)
+
 log = logging.getLogger(__name__)
+
+
+@contextmanager
+def watched() -> Iterator[list[float]]:
+    """Give a list that gets how long each wait for a lock took, in seconds, that this thread has in the block."""
+    waits: list[float] = []
+    token = _waits.set(waits)
+    try:
+        yield waits
+    finally:
+        _waits.reset(token)
 
 
 @contextmanager
@@ -119,6 +133,17 @@ def _unsign(fd: int) -> None:
 
 
 def _wait_for(fd: int, kind: int, path: Path, deadline: float, wait: float) -> None:
+    if try_flock(fd, kind):
+        return
+    begun = time.monotonic()
+    try:
+        _wait_longer(fd, kind, path, deadline, wait)
+    finally:
+        if (waits := _waits.get()) is not None:
+            waits.append(time.monotonic() - begun)
+
+
+def _wait_longer(fd: int, kind: int, path: Path, deadline: float, wait: float) -> None:
     pause = 0.001
     notice = time.monotonic() + MOMENT
     while not try_flock(fd, kind):

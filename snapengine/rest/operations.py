@@ -4,7 +4,7 @@ import logging
 import time
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from snapengine import errors
 from snapengine.rest import faults, worker
@@ -47,6 +47,8 @@ class Measured(NamedTuple):
 
     seconds: Histogram
     waited: Histogram
+    locks: Histogram
+    written: Counter
 
 
 class Operations:
@@ -71,6 +73,14 @@ class Operations:
                 "snapengine_wait_seconds", "How long operations waited for others and for a worker.",
                 buckets=_BUCKETS, registry=registry,
             ),
+            Histogram(
+                "snapengine_lock_wait_seconds", "How long operations waited for locks of other processes.",
+                buckets=_BUCKETS, registry=registry,
+            ),
+            Counter(
+                "snapengine_written_bytes", "Bytes that operations and their tools wrote, by the operation's name.",
+                ("api",), registry=registry,
+            ),
         )  # fmt: skip
 
     async def run(self, asked: Asked) -> Outcome:
@@ -93,6 +103,9 @@ class Operations:
         if self._measured is not None:
             self._measured.waited.observe(waited)
             self._measured.seconds.labels(asked.call.name, outcome.code or "done").observe(seconds)
+            self._measured.written.labels(asked.call.name).inc(max(outcome.written, 0))
+            for wait in outcome.waits:
+                self._measured.locks.observe(wait)
 
     def _volumes(self, asked: Asked) -> list[str]:
         """Return the volumes that a call works on; Missing for an unknown object, Forbidden for another account's."""

@@ -7,12 +7,13 @@ threads. A worker whose server is gone finishes what it is at, writes down the r
 
 import signal
 import traceback
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
-from snapengine import command
+from snapengine import command, lock
 from snapengine.engine import Engine
 from snapengine.rest import answers, cut_off, faults, jobs, routes
 from snapengine.rest.bodies import Body
@@ -36,11 +37,17 @@ class Task(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How a call ended: body is its answer in JSON, code the error's where it failed, trace a bug's."""
+    """
+    How a call ended: body is its answer in JSON, code the error's where it failed, trace a bug's.
+
+    written is how many bytes the call wrote, its tools among it; waits how long, in seconds, it waited for each lock.
+    """
 
     body: bytes
     code: str | None = None
     trace: str | None = None
+    written: int = 0
+    waits: tuple[float, ...] = ()
 
 
 class Stopped(BaseException):
@@ -67,10 +74,20 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 def carry_out(engine: Engine, task: Task) -> Outcome:
     """Return how a call ended; never raises, and the result of a job is durable."""
-    with jobs.working(engine.root, task.job):
+    with jobs.working(engine.root, task.job), lock.watched() as waits:
+        before = _written()
         outcome = _done(engine, task)
+        outcome = outcome._replace(written=_written() - before, waits=tuple(waits))
         jobs.end(engine.root, task.job, outcome.code is None, outcome.body)
     return outcome
+
+
+def _written() -> int:
+    """Return how many bytes this process has written, with its children that have ended (proc(5)); 0 if untold."""
+    with suppress(OSError, KeyError, ValueError):
+        told = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+        return int(told["wchar"])
+    return 0
 
 
 def _done(engine: Engine, task: Task) -> Outcome:
