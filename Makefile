@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv demo serve-demo test check lint bench crash soak powercut hostile robot clean ready-demo ready-test ready-bench
+.PHONY: help venv demo serve-demo test check lint bench crash soak powercut hostile robot fuzz-api clean ready-demo ready-test ready-bench
 
 python := .venv/bin/python
 # The command as a user has it; Debian keeps mkfs.xfs and libvirtd out of a user's PATH.
@@ -51,6 +51,9 @@ hostile: ready-test ## Bring hostile images to every door, and mutants to prove 
 robot: ready-test ## Walk at random over all verbs: STEPS=200 SEED=1 DISK=plain|xfs, or REPLAY=file
 	@$(with_venv) $(python) -m tests.robot $(if $(STEPS),--steps $(STEPS)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(DISK),--disk $(DISK)) $(if $(REPLAY),--replay $(REPLAY))
+
+fuzz-api: ready-test ## Let schemathesis make up requests to a server: EXAMPLES=100 SEED=1
+	@$(with_venv) $(python) -m tests.fuzz_api $(if $(EXAMPLES),--examples $(EXAMPLES)) $(if $(SEED),--seed $(SEED))
 
 clean: ## Remove .venv, caches and build output
 	@rm -rf .venv .hypothesis .mypy_cache .pytest_cache .powercut .robot .crash .soak bench/out build dist *.egg-info

@@ -68,7 +68,7 @@ class DeleteSnapshot(Body, frozen=True, kw_only=True):
 class BatchDelete(Body, frozen=True, kw_only=True):
     """Which snapshots to delete, each alone."""
 
-    uuids: tuple[Uuid, ...]
+    uuids: tuple[Annotated[str, _told("One that is unknown counts as deleted.")], ...]
 
 
 class Undo(Body, frozen=True, kw_only=True):

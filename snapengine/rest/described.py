@@ -14,8 +14,11 @@ from snapengine.rest.shapes import Json
 
 _TEXT, _FLAG = {"type": "string"}, {"type": "boolean"}
 _COUNT = {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}
+_CONDITION = {
+    **_TEXT, "pattern": r"^$|^[A-Za-z_][A-Za-z_.]*(!=|>=|<=|!\?=|!~=|~=|\?=|=|>|<| is null$| not null$)",
+}  # fmt: skip
 _QUERY: tuple[tuple[str, Json, str], ...] = (
-    ("q", {"type": "array", "items": _TEXT}, "A condition, `<field><operator><value>`; all of them must hold."),
+    ("q", {"type": "array", "items": _CONDITION}, "A condition, `<field><operator><value>`; all of them must hold."),
     ("limit", {**_COUNT, "default": 1000}, "How many to show."),
     ("start", {**_COUNT, "default": 0}, "How many to leave out first."),
     ("count", _FLAG, "Tell only how many there are."),
@@ -99,7 +102,7 @@ def _parameters(path: str, call: Call) -> list[Json]:
     if call.read is not None:
         found += [_parameter("query", *row) for row in _QUERY]
     elif call.special == "availability":
-        uuids = {"type": "array", "items": {**_TEXT, "minLength": 1}}
+        uuids = {"type": "array", "items": _TEXT}
         found.append(_parameter("query", "uuids", uuids, "Groups, each by itself or with commas."))
     elif call.key is None and call.body is not Body:
         for field in msgspec.structs.fields(call.body):
