@@ -19,7 +19,7 @@ def create(opened: Store, name: str, wait: float) -> Account:
     with lock.exclusive(opened.root, "create account", wait):
         known = store.read_accounts(opened.root)
         if name in {a.name for a in known.accounts}:
-            raise errors.Conflict(what=f"account {name} exists already")
+            raise errors.Conflict(what=f"account {name} exists already; 'snapengine account list' shows those that are")
         made = AccountRecord(uuid=uuid.uuid4().hex, name=name, create_date=store.now())
         _write(opened, (*known.accounts, made))
     return view(made)

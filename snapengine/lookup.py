@@ -103,9 +103,10 @@ def group(opened: Store, text: str) -> str:
 def trash_item(opened: Store, text: str) -> str:
     """Return the uuid of the trash item that text names, by its uuid or the start of it."""
     if layout.is_uuid(text):
-        if not deleted.has(opened.root, text):
-            store.find_trash(opened.root, text)
-        return text
+        with suppress(errors.NotFound):
+            if not deleted.has(opened.root, text):
+                store.find_trash(opened.root, text)
+            return text
     items = [Thing(item.uuid, "") for contents in store.every(opened.root) for item in contents.trash.values()]
     items += _deleted(opened)
     return _one(opened, "trash item", text, items, ())
@@ -196,9 +197,18 @@ def _known(opened: Store, kind: str, text: str) -> str | None:
         return f"its volume '{name}' is deleted, 'snapengine volume recover {uuid}' brings both back"
     if kind == "snapshot" and (volumes := _matching(_volumes(opened), text)):
         return f"that is a volume, 'snapengine snapshot list {volumes[0].uuid}' shows its snapshots"
+    if kind == "trash item":
+        return _live(opened, text)
     if kind == "volume" and (places := _named(_snapshots(opened), text)):
         return f"that is a snapshot of volume '{places[0].volume.name}'"
     return None
+
+
+def _live(opened: Store, text: str) -> str | None:
+    """Return which volume or snapshot that is not deleted text names; None where it names none."""
+    things: list[tuple[str, Named]] = [("volume", volume) for volume in _matching(_volumes(opened), text)]
+    things += [("snapshot", place) for place in _named(_snapshots(opened), text)]
+    return next((f"that is {kind} {_called(t)} ({t.uuid}), which is not deleted" for kind, t in things), None)
 
 
 def _matching(things: Sequence[Thing], text: str) -> list[Thing]:

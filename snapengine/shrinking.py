@@ -72,7 +72,7 @@ def shrink(opened: Store, snapshot: str, wait: float, progress: Progress | None 
         old = frozen(stack, work, record)
         _replace(work, record, old, progress)
         size = units.allocated(work.image(snapshot).stat())
-    return Shrunk(old_size=old.layer.allocated, size=size, delta_size=old.layer.allocated - size)
+    return Shrunk(old_size=old.layer.allocated, size=size, delta_size=max(old.layer.allocated - size, 0))
 
 
 def frozen(stack: ExitStack, work: Held, record: SnapshotRecord) -> Image:

@@ -51,6 +51,9 @@ def test_restore_makes_an_item_active_again(run: CommandLine, oracle: Oracle, it
     oracle.check()
     assert run.text("trash", "restore", items[1]) == ""
     assert "trash list" in run.error(3, "trash", "restore", items[1])
+    volume = run.json("volume", "show", "db")["uuid"]
+    for word in ("db", volume):
+        assert f"that is volume db ({volume}), which is not deleted" in run.error(3, "trash", "restore", word)
 
 
 def test_restore_as_a_snapshot_makes_a_branch(run: CommandLine, oracle: Oracle, items: list[str]) -> None:

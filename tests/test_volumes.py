@@ -291,7 +291,7 @@ def test_accounts_are_listed_by_name_and_unique(engine: Engine) -> None:
     for name in ("zoe", "bob"):
         engine.create_account(name)
     assert [a.name for a in engine.list_accounts()] == ["admin", "bob", "zoe"]
-    with pytest.raises(errors.Conflict, match="account bob exists already"):
+    with pytest.raises(errors.Conflict, match="account bob exists already; 'snapengine account list'"):
         engine.create_account("bob")
     assert (engine.root / "accounts.json").stat().st_mode & 0o777 == 0o600
 

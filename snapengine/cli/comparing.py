@@ -1,6 +1,5 @@
 """snapengine snapshot diff and size: what the images' tables tell of snapshots."""
 
-import functools
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -47,10 +46,8 @@ def diff(snapshot: str, other: str | None, exact: bool) -> None:
     engine = session.engine()
     first = engine.find_snapshot(snapshot)
     second = None if other is None else _later(engine, other)
-    found = engine.diff_snapshots(first, second)
-    if exact:
-        with progress.shown("comparing", functools.partial(int, found.bytes)) as report:
-            found = engine.diff_snapshots(first, second, exact=True, progress=report)
+    with progress.shown("comparing", lambda: engine.diff_snapshots(first, second).bytes) as report:
+        found = engine.diff_snapshots(first, second, exact=exact, progress=report)
     if show.in_json():
         show.one(found)
         return
