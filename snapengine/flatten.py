@@ -1,13 +1,12 @@
 """Flatten: a volume's active image becomes one that stands on nothing."""
 
 import itertools
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from snapengine import chain, draft, driver, duplicate, hold, layout, operation, records, store, tables, tree, volume
+from snapengine import chain, draft, driver, duplicate, hold, layout, operation, records, store, tree, volume
 from snapengine.chain import Layer
 from snapengine.draft import Plan
 from snapengine.hold import Held, Image
@@ -37,9 +36,10 @@ def flatten(opened: Store, uuid: str, wait: float, progress: Progress | None) ->
         records to their names                                                             finishes
 
     The snapshots stay, no tree is current: the next snapshot is the origin of a new one. Of a standalone volume that is
-    no change. An active dirty bitmap goes along with all that its namesakes in the layers right below have recorded;
-    one that can't, since a layer has another size, ends and is noted in the volume's record as broken. Raises InUse
-    while a VM has the volume, NoSpace, NotFound, Locked, Corrupt; then nothing changed.
+    no change. A dirty bitmap, also one that is switched off, goes along with all that its namesakes in the layers right
+    below have recorded; one that can't, since a layer has another size or a killed QEMU left it in use, ends and is
+    noted in the volume's record as broken. Raises InUse while a VM has the volume, NoSpace, NotFound, Locked, Corrupt;
+    then nothing changed.
     """
     directory = store.find_volume(opened.root, uuid)
     with hold.volume(opened, directory, "flatten volume", wait, below=True) as work, hold.image(work) as old:
@@ -53,8 +53,8 @@ def flatten(opened: Store, uuid: str, wait: float, progress: Progress | None) ->
 
 def _run(work: Held, old: Image, layers: Sequence[Layer], progress: Progress | None) -> None:
     item = operation.former(work, old)
-    carried, broken = _bitmaps(work, old, layers)
-    made = _planned(work, item, broken)
+    carried, ended = _bitmaps(work, layers)
+    made = _planned(work, item, ended)
 
     @contextmanager
     def making(copy: Path) -> Iterator[Plan]:
@@ -63,6 +63,8 @@ def _run(work: Held, old: Image, layers: Sequence[Layer], progress: Progress | N
             driver.add_bitmap(copy, bitmap.name, 2**bitmap.granularity_bits)
             for source in sources:
                 driver.merge_bitmap(source.path, copy, bitmap.name)
+            if not bitmap.auto:
+                driver.switch_bitmap(copy, bitmap.name, on=False)
         yield made
         operation.keep_former(work, item)
 
@@ -77,28 +79,19 @@ def _planned(work: Held, item: TrashRecord | None, broken: tuple[str, ...]) -> P
     return draft.over_active(work.place, work.volume, None, kept, made, (item.uuid,) if item else ())
 
 
-def _bitmaps(work: Held, old: Image, layers: Sequence[Layer]) -> tuple[list[Carried], tuple[str, ...]]:
+def _bitmaps(work: Held, layers: Sequence[Layer]) -> tuple[list[Carried], tuple[str, ...]]:
     """
-    Return the bitmaps that the copy carries on, and the names of the broken ones.
+    Return the bitmaps that the copy carries on, and the names of those that end, as one of them can't be read.
 
     A layer without a namesake, or in another volume's directory, ends the search: the bitmap was begun above it.
     """
     own = [layer for layer in layers if layer.path.parent == work.directory]
-    names = [_active(layer) for layer in own]
-    carried, broken = [], []
-    for bitmap in tables.active_bitmaps(old.fd, old.layer.header, path=old.layer.path):
-        sources = [layer for layer, _ in itertools.takewhile(lambda pair: bitmap.name in pair[1], zip(own, names))]
-        if all(source.header.size == old.layer.header.size for source in sources):
-            carried.append(Carried(bitmap, sources))
+    found = [{bitmap.name: bitmap for bitmap in chain.bitmaps(layer.path)} for layer in own]
+    carried, ended = [], []
+    for name, bitmap in found[0].items():
+        sources = [*itertools.takewhile(lambda pair: name in pair[1], zip(own, found))]
+        if any(known[name].in_use or layer.header.size != layers[0].header.size for layer, known in sources):
+            ended.append(name)
         else:
-            broken.append(bitmap.name)
-    return carried, tuple(broken)
-
-
-def _active(layer: Layer) -> set[str]:
-    """Return the names of a layer's active bitmaps."""
-    fd = chain.open_layer(layer.path)
-    try:
-        return {bitmap.name for bitmap in tables.active_bitmaps(fd, layer.header, path=layer.path)}
-    finally:
-        os.close(fd)
+            carried.append(Carried(bitmap, [layer for layer, _ in sources]))
+    return carried, tuple(ended)

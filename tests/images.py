@@ -154,3 +154,9 @@ def sha(content: Content) -> str:
 
 def _run(*command: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def leave_bitmaps_in_use(path: Path) -> None:
+    """Let a QEMU die that has the image open for writing: its dirty bitmaps stay marked as in use."""
+    subprocess.run(["qemu-io", "-f", "qcow2", "-c", "abort", str(path)], capture_output=True)
+    assert all("in-use" in bitmap.flags for bitmap in Images().facts(path).info.bitmaps)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from snapengine import qcow2, tables
+from snapengine import inventory, qcow2, tables
 from snapengine.engine import Engine
+from snapengine.inventory import VolumeRecord
 from tests import images
 from tests.command_line import CommandLine
 from tests.oracle import CLUSTER, MIB, Oracle
@@ -63,10 +64,49 @@ def test_an_active_bitmap_goes_along_with_all_that_its_namesakes_recorded(oracle
     oracle.check()
 
 
+def test_a_bitmap_that_is_switched_off_goes_along_and_stays_so(oracle: Oracle) -> None:
+    volume = oracle.volume()
+    oracle.create(volume, "before the bitmap")
+    path = oracle.engine.volume_path(volume)
+    bitmap(path)
+    oracle.write(volume, CLUSTER)
+    subprocess.run(["qemu-img", "bitmap", "--disable", "-f", "qcow2", path, "backup"], check=True)
+    oracle.write(volume, 4 * CLUSTER)
+
+    oracle.flatten(volume)
+
+    (found,) = images.Images().facts(path).info.bitmaps
+    assert (found.name, found.flags) == ("backup", [])
+    assert dirty(path) == [CLUSTER]
+    assert broken(path) == ()
+    oracle.check()
+
+
+def test_a_bitmap_that_a_killed_qemu_left_in_use_in_a_layer_ends_and_is_noted_as_broken(oracle: Oracle) -> None:
+    volume = oracle.volume()
+    oracle.create(volume, "before the bitmap")
+    bitmap(oracle.engine.volume_path(volume))
+    oracle.write(volume, CLUSTER)
+    frozen = oracle.engine.snapshot_path(oracle.create(volume, "with it").uuid)
+    images.leave_bitmaps_in_use(frozen)
+    oracle.write(volume, 4 * CLUSTER)
+
+    oracle.flatten(volume)
+
+    assert images.Images().facts(oracle.engine.volume_path(volume)).info.bitmaps == []
+    assert broken(oracle.engine.volume_path(volume)) == ("backup",)
+    oracle.check()
+
+
+def broken(path: Path) -> tuple[str, ...]:
+    """Return the bitmaps that the record of the volume whose active image is at path calls broken."""
+    return inventory.decode(path.with_suffix(".json").read_bytes(), VolumeRecord, path).broken_bitmaps
+
+
 def dirty(path: Path) -> list[int]:
     """Return where the image's one bitmap says that something was written, in steps of 64 KiB; up to 64 of them."""
     with open(path, "rb") as f:
-        (found,) = tables.active_bitmaps(f.fileno(), qcow2.read_header(f.fileno()))
+        (found,) = tables.kept_bitmaps(f.fileno(), qcow2.read_header(f.fileno()))
         f.seek(found.table_offset)
         f.seek(int.from_bytes(f.read(8), "big"))
         bits = int.from_bytes(f.read(8), "little")

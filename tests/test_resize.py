@@ -193,12 +193,6 @@ def add_bitmap(path: Path, name: str = "backup") -> None:
     subprocess.run(["qemu-img", "bitmap", "--add", "-f", "qcow2", "-g", "64k", str(path), name], check=True)
 
 
-def leave_in_use(path: Path) -> None:
-    """Let a QEMU die that has the image open for writing: its bitmaps stay marked as in use."""
-    subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -q 0 512", "-c", "abort", str(path)], capture_output=True)
-    assert bitmaps(path) == {"backup": ["in-use", "auto"]}
-
-
 def test_a_dirty_bitmap_goes_on_recording_in_what_is_new(oracle: Oracle) -> None:
     volume = oracle.volume("disk", MIB)
     path = oracle.engine.volume_path(volume)
@@ -218,7 +212,7 @@ def test_an_inconsistent_bitmap_is_named_with_the_way_out(oracle: Oracle) -> Non
     volume = oracle.volume("disk", MIB)
     path = oracle.engine.volume_path(volume)
     add_bitmap(path)
-    leave_in_use(path)
+    images.leave_bitmaps_in_use(path)
 
     with pytest.raises(errors.Conflict, match="inconsistent dirty bitmap 'backup'.* remove it with ") as e:
         oracle.engine.resize_volume(volume, 2 * MIB)
@@ -239,7 +233,7 @@ def test_a_bitmap_that_a_killed_resize_cost_is_named_as_broken(oracle: Oracle, s
     (engine.root / "journal" / f"{entry.uuid}.json").write_bytes(inventory.encode(entry))
     if size > MIB:
         subprocess.run(["qemu-img", "resize", "-q", "-f", "qcow2", str(path), str(size)], check=True)
-    leave_in_use(path)
+    images.leave_bitmaps_in_use(path)
 
     assert [found.outcome for found in Engine.open(engine.root).recovered] == ["finished" if size > MIB else "undone"]
 
