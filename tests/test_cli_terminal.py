@@ -154,3 +154,25 @@ def test_a_deep_verify_that_takes_long_shows_its_progress(engine: Engine, db: st
         assert "checking" in shown and "MiB" in shown and "/s" in shown and "no problems" in shown
     assert "checking" not in terminal(engine.root, "verify", start=AT_ONCE)[1]
     assert process("verify", "--deep", start=AT_ONCE, SNAPENGINE_ROOT=str(engine.root)).stderr == ""
+
+
+def test_a_copy_that_takes_long_shows_how_much_of_the_whole_chain_is_done(
+    engine: Engine, db: str, tmp_path: Path
+) -> None:
+    poke(engine.volume_path(db), 1, 0, 2**20)
+    snapshot = engine.create_snapshot(db, "upper").uuid
+    engine.resize_volume(db, 64 * 2**20)
+    sizes = engine.snapshot_sizes(snapshot)
+    moved = units.format_size(sizes.chain_size)
+    assert sizes.actual_size < sizes.chain_size < 64 * 2**20
+
+    for words in (("volume", "clone", "db/upper", "copy"), ("snapshot", "export", "db/upper", str(tmp_path / "file"))):
+        _, shown = terminal(engine.root, *words, start=AT_ONCE, columns=120)
+        assert ("copying" in shown or "exporting" in shown) and f"{moved.split()[0]} " in shown, words
+        assert "64.0 MiB" not in shown
+
+
+def test_a_group_revert_that_sends_nothing_to_the_trash_does_not_speak_of_it(engine: Engine, db: str) -> None:
+    group = engine.create_group("g", volumes=(db,)).uuid
+    _, shown = terminal(engine.root, "group", "revert", group, keys="n\n")
+    assert "will go back to group 'g': 'db'" in shown and "present image" not in shown

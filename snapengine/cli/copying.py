@@ -22,7 +22,7 @@ def clone(snapshot: str, name: str, linked: bool, kind: str) -> None:
     """
     engine = session.engine()
     found = engine.find_snapshot(snapshot)
-    with progress.shown("copying", lambda: engine.get_snapshot(found).size) as report:
+    with progress.shown("copying", lambda: engine.snapshot_sizes(found).chain_size) as report:
         made = engine.clone_volume(found, name, options.type_of(kind), linked=linked, progress=report)
     show.one(made)
 

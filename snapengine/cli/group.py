@@ -134,8 +134,10 @@ def _question(engine: "snapengine.Engine", group: "Group", preview: "Preview") -
     volumes = [engine.get_volume(ref.volume_uuid) for ref in group.volume_snapshot_refs]
     names = text.first([f"'{volume.name}'" for volume in volumes[: text.NAMED]], len(volumes))
     kept = {step.image for step in preview.plan if step.verb == "trash"}
-    size = text.value("size", sum(volume.actual_size for volume in volumes if volume.install_path in kept))
     goes = f"{text.counted(len(volumes), 'volume')} will go back to group '{group.name}': {names}"
+    if not kept:
+        return goes
+    size = text.value("size", sum(volume.actual_size for volume in volumes if volume.install_path in kept))
     return f"{goes}; {text.counted(len(kept), 'present image')}, {size}, will go to the trash"
 
 

@@ -195,7 +195,7 @@ def export(snapshot: str, file: str, fmt: str | None, compress: bool, force: boo
     """
     engine = session.engine()
     found = engine.find_snapshot(snapshot)
-    with progress.shown("exporting", functools.partial(_whole, engine, found)) as report:
+    with progress.shown("exporting", functools.partial(_moved, engine, found, file)) as report:
         if file == "-":
             _require_stream(fmt, compress)
             engine.stream_snapshot(found, sys.stdout.buffer, progress=report)
@@ -207,8 +207,10 @@ def export(snapshot: str, file: str, fmt: str | None, compress: bool, force: boo
     show.one(made)
 
 
-def _whole(engine: "snapengine.Engine", snapshot: str) -> int:
-    return engine.get_volume(engine.get_snapshot(snapshot).volume_uuid).size
+def _moved(engine: "snapengine.Engine", snapshot: str, file: str) -> int:
+    """Return the bytes that an export moves: a stream has all of the disk, a file what the chain holds."""
+    found = engine.snapshot_sizes(snapshot)
+    return found.size if file == "-" else found.chain_size
 
 
 def _require_stream(fmt: str | None, compress: bool) -> None:
