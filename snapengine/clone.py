@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from snapengine import chain, driver, duplicate, hold, layout, records, store, volume
+from snapengine import chain, driver, duplicate, hold, layout, maps, records, store, volume
 from snapengine.inventory import Volume
 from snapengine.printed import Progress
 from snapengine.store import Store
@@ -38,6 +38,7 @@ def clone(
 
 
 def _full(opened: Store, request: volume.Request, layers: tuple[chain.Layer, ...], progress: Progress | None) -> Volume:
+    maps.require_whole(layers)
     paths = [layer.path for layer in layers]
     duplicate.require_room(opened, paths)
 

@@ -108,8 +108,7 @@ def _layers(opened: Store, snapshot: str, wait: float) -> Iterator[tuple[chain.L
     with hold.looking(directory, "export snapshot", wait):
         records.require_ready(records.shown_snapshot(directory, snapshot), "exported")
         layers = chain.read(directory, layout.image(snapshot))
-        for layer in layers:
-            maps.of(layer)  # refused where its tables name more data than its file holds: that would fill any disk
+        maps.require_whole(layers)
         yield layers
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from snapengine import chain, draft, driver, duplicate, hold, layout, operation, records, store, tree, volume
+from snapengine import chain, draft, driver, duplicate, hold, layout, maps, operation, records, store, tree, volume
 from snapengine.chain import Layer
 from snapengine.draft import Plan
 from snapengine.hold import Held, Image
@@ -46,6 +46,7 @@ def flatten(opened: Store, uuid: str, wait: float, progress: Progress | None) ->
         if old.layer.backing is None:
             return volume.view(directory, work.volume)
         layers = chain.read(directory, work.active.name)
+        maps.require_whole(layers)
         duplicate.require_room(opened, [layer.path for layer in layers])
         _run(work, old, layers, progress)
         return volume.view(directory, records.read_volume(directory))

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from snapengine import chain, command, driver, errors, layout
+from snapengine import chain, command, driver, errors, layout, maps
 from snapengine.inventory import Struct
 
 RESTORE_RECORD = "restore the record from a backup; the images are not touched"
@@ -21,6 +21,8 @@ _KINDS = {
     "header-short": "image-truncated",
     "l1-outside": "image-truncated",
     "refcount-table-outside": "image-truncated",
+    "l2-outside": "image-truncated",
+    "cluster-outside": "image-truncated",
     "backing-path": "backing-outside",
     "backing-protocol": "backing-outside",
     "backing-format-missing": "backing-format",
@@ -96,10 +98,15 @@ def of_image(
         message = f"the image has {layer.header.size} bytes, the record says {size}"
         yield problem("wrong-size", uuid, path, message, RESTORE_RECORD)
     if deep:
-        yield from _checked(uuid, path)
+        yield from _checked(uuid, path, repair)
 
 
-def _checked(uuid: str, path: Path) -> Iterator[Problem]:
+def _checked(uuid: str, path: Path, repair: str) -> Iterator[Problem]:
+    try:
+        maps.require_whole([chain.layer(path)])
+    except errors.Refused as e:
+        yield problem(_KINDS.get(e.check, "image-corrupt"), uuid, path, str(e), repair)
+        return
     try:
         found = driver.check(path)
     except errors.CommandFailed as e:

@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
 
 from snapengine import chain, extents, inspector
@@ -30,6 +31,16 @@ def of(layer: chain.Layer) -> tuple[Extent, ...]:
         return opened(fd, layer.path, chain.expected(layer.backing))
     finally:
         os.close(fd)
+
+
+def require_whole(layers: Iterable[chain.Layer]) -> None:
+    """
+    Raise Refused for an image whose tables name what its file does not hold: it was cut off, or lies.
+
+    A tool would read the one as zeros, and write the other until the disk is full.
+    """
+    for layer in layers:
+        of(layer)
 
 
 def opened(fd: int, path: Path, expected: Expected) -> tuple[Extent, ...]:

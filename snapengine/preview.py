@@ -14,6 +14,7 @@ from snapengine import (
     imagelock,
     layout,
     lock,
+    maps,
     records,
     rescue,
     roster,
@@ -95,8 +96,9 @@ def flatten(opened: Store, uuid: str, wait: float) -> Preview:
             if old.layer.backing is None:
                 return Preview(plan=(), bytes=0, frees=0)
             is_kept = tables.has_clusters(old.fd, old.layer.header, path=old.layer.path)
-        layers = [layer.path for layer in chain.read(directory, work.active.name)]
-        moved = duplicate.require_room(opened, layers)
+        layers = chain.read(directory, work.active.name)
+        maps.require_whole(layers)
+        moved = duplicate.require_room(opened, [layer.path for layer in layers])
     kept = [Step(verb="trash", image=str(work.active), bytes=0)] if is_kept else []
     return Preview(plan=(*kept, Step(verb="flatten", image=str(work.active), bytes=moved)), bytes=moved, frees=0)
 

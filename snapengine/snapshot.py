@@ -21,6 +21,7 @@ from snapengine import (
     hold,
     layout,
     lock,
+    maps,
     notes,
     operation,
     plan,
@@ -136,7 +137,9 @@ def _copied(
     work: Held, old: Image, target: Path, planned: Callable[[int], Plan], progress: Progress | None, overlay: Path
 ) -> Iterator[Plan]:
     """Make target a standalone copy of what the guest sees of the active image."""
-    layers = [layer.path for layer in chain.read(work.directory, work.active.name)]
+    found = chain.read(work.directory, work.active.name)
+    maps.require_whole(found)
+    layers = [layer.path for layer in found]
     duplicate.require_room(work.store, layers)
     lock.note(work.directory.parent, lock.COPYING)
     durable.reserve(target)

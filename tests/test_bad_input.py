@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import pytest
 
-from snapengine import command, errors
+from snapengine import command, errors, extents, qcow2
 from snapengine.driver import Format
 from snapengine.engine import Engine
 from snapengine.inventory import VolumeType
@@ -101,6 +101,39 @@ def test_a_snapshot_that_is_not_enabled_and_ready_is_left_alone(
     with refused(store, errors.WrongStatus, told):
         verb(store)
     assert not store.root.with_name("out.qcow2").exists()
+
+
+# Images that were cut off
+
+
+@fixed(
+    ("a full clone", lambda s: s.engine.clone_volume(s.first, "clone")),
+    ("a flatten", lambda s: s.engine.flatten_volume(s.volume)),
+    ("a trial of a flatten", lambda s: s.engine.preview_flatten(s.volume)),
+    ("an export", lambda s: s.engine.export_snapshot(s.first, s.root.with_name("out.qcow2"))),
+    ("a shrink", lambda s: s.engine.shrink_snapshot(s.first)),
+    ("a delete", lambda s: s.engine.delete_snapshots((s.first,))),
+)
+def test_an_image_that_was_cut_off_behind_its_tables_is_not_taken_for_zeros(store: Prepared, verb: Verb) -> None:
+    shortened(store.image(store.first))
+    with refused(store, errors.Refused, "lies? outside the file; was it cut off"):
+        verb(store)
+    assert not store.root.with_name("out.qcow2").exists()
+    assert [p.kind for p in store.engine.verify(deep=True)] == ["image-truncated"]
+
+
+def test_a_full_snapshot_of_a_chain_that_was_cut_off_is_refused(deep: Prepared, tmp_path: Path) -> None:
+    store = deep.copied(tmp_path / "storage")
+    shortened(store.image(store.first))
+    with refused(store, errors.Refused, "lies? outside the file; was it cut off"):
+        store.engine.create_snapshot(store.volume, "full")
+
+
+def shortened(image: Path) -> None:
+    """Cut an image off right behind its tables: its first data cluster is the one that follows its last L2 table."""
+    with open(image, "rb") as f:
+        first = min(e.host for e in extents.read(f.fileno(), qcow2.read_header(f.fileno())) if e.host is not None)
+    os.truncate(image, first)
 
 
 # Roots
