@@ -9,6 +9,7 @@ The entry of an operation on several volumes has a member for each. One rename o
 """
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,8 @@ import msgspec
 
 from snapengine import durable, errors, intent, inventory, layout, lock, records
 from snapengine.intent import Entry
+
+_REQUEST = re.compile(r"[0-9a-f]{1,64}", re.ASCII)
 
 
 @contextmanager
@@ -70,6 +73,30 @@ def is_decided(root: Path, operation: str) -> bool:
 def drop(root: Path, operation: str) -> None:
     """Remove the entry of an operation that has ended; it needs no sync, since doing the end again is harmless."""
     durable.unlink(path_of(root, operation))
+
+
+def end(root: Path, entry: Entry) -> None:
+    """
+    Remove the entry of an operation that is done; where a call of a server asked for it, to where the server looks.
+
+    That rename tells, whoever brings the operation to its end and whatever is killed meanwhile, that the call is done.
+    """
+    if entry.request is None or _REQUEST.fullmatch(entry.request) is None:
+        return drop(root, entry.uuid)
+    target = _ended(root, entry.request)
+    durable.make_directory(target.parent)
+    with suppress(FileNotFoundError):
+        durable.rename(path_of(root, entry.uuid), target)
+
+
+def has_ended(root: Path, request: str) -> bool:
+    """Tell whether an operation that this call of a server asked for is done; known until it is forgotten."""
+    return os.path.lexists(_ended(root, request))
+
+
+def forget(root: Path, request: str) -> None:
+    """Let go of what tells that an operation of this call is done, once its client can be told."""
+    durable.unlink(_ended(root, request))
 
 
 def entries(root: Path) -> tuple[Entry, ...]:
@@ -168,6 +195,10 @@ def path_of(root: Path, operation: str) -> Path:
 def _paths(root: Path, operation: str) -> tuple[Path, Path]:
     """Return where an entry may be, in the order in which to look: it moves from the one to the other and not back."""
     return _begun(root, operation), _decided(root, operation)
+
+
+def _ended(root: Path, request: str) -> Path:
+    return root / layout.ENDED / layout.record(request)
 
 
 def _begun(root: Path, operation: str) -> Path:

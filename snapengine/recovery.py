@@ -7,6 +7,8 @@ from pathlib import Path
 from snapengine import deleted, durable, errors, hold, inventory, journal, layout, lock, settle, strays
 from snapengine.intent import Entry
 
+LEFT = "left as it is"
+
 
 class Recovered(inventory.Struct, frozen=True, kw_only=True):
     """One unfinished operation; outcome says what became of it, in words for people. request as in its entry."""
@@ -72,9 +74,9 @@ def _said(root: Path, entry: Entry) -> Recovered:
     try:
         outcome = _resumed(root, entry)
     except FileNotFoundError:
-        outcome = "left as it is: its volume is gone, or its disk is not mounted"
+        outcome = f"{LEFT}: its volume is gone, or its disk is not mounted"
     except (OSError, errors.Error) as e:
-        outcome = f"left as it is: {e}"
+        outcome = f"{LEFT}: {e}"
     return Recovered(
         operation=entry.uuid,
         verb=entry.verb,

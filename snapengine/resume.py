@@ -70,7 +70,7 @@ def is_committed(root: Path, entry: Entry) -> bool:
 def finish(root: Path, entry: Entry, kept: Kept | None = None) -> None:
     """Bring a committed operation to its end; doing so again is harmless. kept as for resume."""
     publish(root, entry, kept)
-    journal.drop(root, entry.uuid)
+    journal.end(root, entry)
 
 
 def publish(root: Path, entry: Entry, kept: Kept | None = None) -> None:

@@ -25,13 +25,13 @@ class Server:
     """
     A running server on the store at root, made if it is not there; words are further options.
 
-    Its log goes to a file, log.
+    start is the Python text that calls the command. Its log goes to a file, log.
     """
 
-    def __init__(self, root: Path, *words: str, **more: str) -> None:
+    def __init__(self, root: Path, *words: str, start: str = START, **more: str) -> None:
         self.root = root
         self.log = root.with_name(f"{root.name}.log")
-        command = [sys.executable, "-c", START, "--root", str(root), "serve", "--port", "0", *words]
+        command = [sys.executable, "-c", start, "--root", str(root), "serve", "--port", "0", *words]
         env = environment(SNAPENGINE_ADMIN_PASSWORD=PASSWORD, SNAPENGINE_SERVE_WORKERS="2")
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env={**env, **more})
@@ -65,6 +65,12 @@ class Server:
         with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as s:
             s.sendall(sent)
             return answer(s)
+
+    def workers(self) -> list[int]:
+        """Return the processes that carry out its operations: all that the fork server has started."""
+        found = children(self.process.pid)
+        (first, *_) = [pid for pid in found if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return [*map(int, Path(f"/proc/{first}/task/{first}/children").read_text().split())]
 
     def stop(self, number: int = signal.SIGTERM, seconds: float = 60.0) -> int:
         """Close the clients, send a signal, wait for the end, and return the exit code."""

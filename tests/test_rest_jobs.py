@@ -7,17 +7,21 @@ import signal
 import socket
 import threading
 import time
+import uuid as uuids
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
-from snapengine import lock
+from snapengine import inventory, lock
 from snapengine.engine import Engine
-from tests.serving import MIB, Client, Server, children, is_alive
+from snapengine.rest import jobs
+from snapengine.rest.jobs import Job
+from tests.serving import MIB, Client, Server, is_alive
 
 JOB = "0123456789abcdef0123456789abcdef"
 
@@ -95,12 +99,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
         each.stop(signal.SIGKILL)
 
 
-def at_work(server: Server) -> list[int]:
-    """Return the worker processes of a server."""
-    found = [pid for pid in children(server.process.pid) if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    return found[1:]
-
-
 def test_a_call_that_takes_longer_than_the_window_becomes_a_job(start: Start) -> None:
     own = start(SNAPENGINE_SERVE_WINDOW="0.3")
     client, volume = own.client(), own.engine.create_volume("slow", MIB).uuid
@@ -159,7 +157,7 @@ def test_a_job_that_a_kill_cut_off_ends_with_what_is_there(start: Start) -> None
         location = create(client, volume, "cut off", Prefer="respond-async").json()["location"]
         done = client.job(create(client, other, "done", Prefer="respond-async").json()["location"]).json()
         _until(lambda: len(_working(root)) == 1)
-        workers = at_work(first)
+        workers = first.workers()
         first.stop(signal.SIGKILL)
         _kill(workers)
     made = _file_of(root, "done")
@@ -184,7 +182,7 @@ def test_a_worker_whose_server_was_killed_finishes_its_job(start: Start) -> None
     with lock.exclusive(first.engine.volume_path(volume).parent.parent, "a test"):
         location = create(client, volume, "finished", Prefer="respond-async").json()["location"]
         _until(lambda: len(_working(first.root)) == 1)
-        workers = at_work(first)
+        workers = first.workers()
         first.stop(signal.SIGKILL)
         second = start()
         moved = location.replace(first.address, second.address)
@@ -233,7 +231,7 @@ def found(client: Client, prefix: str) -> list[Any]:
 
 def test_what_became_of_slow_calls_is_told_after_a_kill(start: Start) -> None:
     first = start(SNAPENGINE_SERVE_WINDOW="0.3", SNAPENGINE_SERVE_WORKERS="3")
-    client, workers = first.client(), at_work(first)
+    client, workers = first.client(), first.workers()
     done = make(first, client, "done", lambda locations: None)
     for location in done:
         assert client.job(location).status_code == 200
@@ -287,7 +285,7 @@ def test_a_worker_that_dies_is_replaced_and_its_call_answered(start: Start) -> N
     volume = client.volume()
 
     for _ in range(3):
-        for pid in at_work(own):
+        for pid in own.workers():
             os.kill(pid, signal.SIGKILL)
         reply = create(client, volume)
         assert reply.status_code in (200, 503), reply.text
@@ -337,3 +335,40 @@ def test_thousands_of_idle_connections_keep_nobody_out(server: Server, client: C
     finally:
         for s in idle:
             s.close()
+
+
+# Calls that are done before what they answer is written down: what their bodies say, and what does the same.
+LOST = {
+    "revertVolumeFromSnapshot": ({}, "revert", {}),
+    "updateVolumeSnapshot": ({"name": "new"}, "update_snapshot", {"name": "new"}),
+    "undoSnapshotCreation": ({"snapShotUuid": JOB}, "undo_snapshot", {}),
+    "recoverDataVolume": ({}, "recover_volume", {}),
+    "deleteDataVolume": ({}, "delete_volumes", {}),
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_a_job_that_was_done_when_all_was_killed_ends_as_done(start: Start, name: str) -> None:
+    own = start()
+    engine, root = own.engine, own.root
+    volume = engine.create_volume("disk", MIB).uuid
+    snapshot = engine.create_snapshot(volume, "old").uuid
+    if name == "recoverDataVolume":
+        engine.delete_volumes((volume,))
+    body, verb, more = LOST[name]
+    uuid = snapshot if "Snapshot" in name and verb != "undo_snapshot" else volume
+    for job, request in ((JOB, "0123456789abcdef"), (JOB[::-1], "fedcba9876543210")):
+        jobs.begin(root, Job(
+            schema_version=inventory.SCHEMA_VERSION, uuid=job, name=name, at={"uuid": uuid}, request=request,
+            body=msgspec.Raw(json.dumps(body).encode()), fresh=uuids.uuid4().hex, created=int(time.time()),
+        ))  # fmt: skip
+    nobody = own.client(None)
+    undone = nobody.job(f"{own.address}/zstack/v1/api-jobs/{JOB[::-1]}")
+    assert (undone.status_code, "undone" in undone.text) == (503, True), undone.text
+
+    getattr(engine.asked_by("0123456789abcdef", ""), verb)((uuid,) if verb == "delete_volumes" else uuid, **more)
+    Engine.open(root)  # whatever comes first puts right what was cut off
+
+    done = nobody.job(f"{own.address}/zstack/v1/api-jobs/{JOB}")
+    assert done.status_code == 200, done.text
+    assert not (root / "server" / "ended").exists() or os.listdir(root / "server" / "ended") == []

@@ -1,19 +1,23 @@
 """What became of a call whose process died: as recovery decided it, or as the store tells by what is there."""
 
 import functools
+import time
 from collections.abc import Callable, Mapping
 
-from snapengine import errors, settle
+from snapengine import errors, journal, recovery
 from snapengine.engine import Engine
-from snapengine.inventory import Struct
+from snapengine.inventory import Snapshot, Struct, Volume
 from snapengine.rest import bodies, volume_calls
 from snapengine.rest.answers import Reply
 from snapengine.rest.bodies import Body
 from snapengine.rest.things import At
+from snapengine.roster import Group
+
+DONE = "it is done, but what it answers is lost"
 
 
 class CutOff(errors.Busy):
-    """A call was cut off, and is not done."""
+    """A call was cut off, and is not done, or can't be answered any more."""
 
     msg = "the operation was cut off: {self.what}; see what is there, then ask again"
 
@@ -25,17 +29,29 @@ def verdict(name: str, request: str, fresh: str) -> Callable[[Engine, At, Body],
 
 def _decide(name: str, request: str, fresh: str, engine: Engine, at: At, body: Body) -> Reply:
     """Return what the call would have answered, if it is done; CutOff otherwise."""
-    opened = Engine.open(engine.root, wait=engine.wait)
-    outcome = next((each.outcome for each in opened.recovered if each.request == request), "it is undone")
+    outcome = _recovered(engine, request)
+    is_done = journal.has_ended(engine.root, request)
     try:
         there = _made(name, fresh, engine, at, body)
+        if there is None and is_done and name in _CHANGED:
+            there = _CHANGED[name](engine, at)
     except errors.NotFound:
         there = None
-    if there is None and outcome == settle.FINISHED and name in _CHANGED:
-        there = _CHANGED[name](engine, at)
     if there is None:
-        raise CutOff(what=outcome)
+        raise CutOff(what=DONE if is_done else outcome)
     return there
+
+
+def _recovered(engine: Engine, request: str) -> str:
+    """Return what became of the operation of a call, once whoever has its volume now has put that right."""
+    deadline = time.monotonic() + engine.wait
+    while True:
+        recovered = Engine.open(engine.root, wait=engine.wait).recovered
+        outcome = next((each.outcome for each in recovered if each.request == request), "it is undone")
+        is_left = any(entry.request == request for entry in journal.readable(engine.root))
+        if not is_left or outcome.startswith(recovery.LEFT) or time.monotonic() > deadline:
+            return outcome
+        time.sleep(0.05)
 
 
 def _made(name: str, fresh: str, engine: Engine, at: At, body: Body) -> Reply | None:
@@ -43,11 +59,22 @@ def _made(name: str, fresh: str, engine: Engine, at: At, body: Body) -> Reply | 
     if name in _MADE:
         assert isinstance(body, bodies.Tagged)
         return {"inventory": _MADE[name](engine, body, fresh)}
-    if name == "deleteVolumeSnapshot":
+    if name == "recoverDataVolume":
+        return {"inventory": engine.get_volume(at["uuid"])}
+    if name in _GONE:
         try:
-            engine.get_snapshot(at["uuid"])
+            _GONE[name](engine, at["uuid"])
         except errors.NotFound:
             return {}
+    if name in _CALLED:
+        assert isinstance(body, bodies.Described)
+        found = _CALLED[name](engine, at["uuid"])
+        is_so = body.name in (None, found.name) and body.description in (None, found.description)
+        return {"inventory": found} if is_so else None
+    if name == "changeVolumeState":
+        assert isinstance(body, bodies.ChangeState)
+        volume = engine.get_volume(at["uuid"])
+        return {"inventory": volume} if volume.state == f"{body.state_event.capitalize()}d" else None
     return None
 
 
@@ -73,6 +100,20 @@ _MADE: Mapping[str, Callable[[Engine, bodies.Tagged, str], Struct]] = {
 }
 
 
+# Calls after which something is not there any more.
+_GONE: Mapping[str, Callable[[Engine, str], object]] = {
+    "deleteVolumeSnapshot": Engine.get_snapshot,
+    "deleteDataVolume": Engine.get_volume,
+}
+
+# Calls that change how something is called, in one write.
+_CALLED: Mapping[str, Callable[[Engine, str], Snapshot | Volume | Group]] = {
+    "updateVolumeSnapshot": Engine.get_snapshot,
+    "updateVolume": Engine.get_volume,
+    "updateVolumeSnapshotGroup": Engine.get_group,
+}
+
+
 def _nothing(engine: Engine, at: At) -> Reply:
     return {}
 
@@ -85,6 +126,7 @@ def _volume(engine: Engine, at: At) -> Reply:
 _CHANGED: Mapping[str, Callable[[Engine, At], Reply]] = {
     "revertVolumeFromSnapshot": _nothing,
     "expungeDataVolume": _nothing,
+    "ungroupVolumeSnapshotGroup": _nothing,
     "flattenVolume": _volume,
     "undoSnapshotCreation": _volume,
     "resizeRootVolume": _volume,

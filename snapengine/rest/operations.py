@@ -2,6 +2,7 @@
 
 import logging
 import time
+from contextlib import suppress
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -20,6 +21,7 @@ from snapengine.rest.workers import Died, Workers
 
 log = logging.getLogger(__name__)
 
+TRIES = 5  # of finding out what became of a call
 _BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800)
 
 
@@ -94,7 +96,7 @@ class Operations:
                 self._measure(asked, outcome, begun - since, time.monotonic() - begun)
                 return outcome
         except Exception as e:
-            outcome = worker.failed(e)
+            outcome = _failed(e)
             if outcome.trace:
                 log.error("request %s: %s", asked.request, outcome.trace)
             return outcome
@@ -131,9 +133,7 @@ class Operations:
             try:
                 outcome = await self._workers.run(task)
             except Died:
-                if self.stopping:
-                    raise
-                outcome = await self._workers.run(task._replace(cut_off=True))
+                outcome = await self._decided(task)
         finally:
             self.running -= 1
         if outcome.trace:
@@ -143,6 +143,19 @@ class Operations:
     async def settle(self, task: Task) -> Outcome:
         """Find out what became of a call that another server had begun."""
         try:
-            return await self._workers.run(task._replace(cut_off=True))
+            return await self._decided(task)
         except errors.Error as e:
-            return worker.failed(e)
+            return _failed(e)
+
+    async def _decided(self, task: Task) -> Outcome:
+        """Return what became of a call whose process died; Died where those that look die too, or the server stops."""
+        for _ in range(TRIES):
+            if self.stopping:
+                break
+            with suppress(Died):
+                return await self._workers.run(task._replace(cut_off=True))
+        raise Died
+
+
+def _failed(e: Exception) -> Outcome:
+    return worker.failed(e)._replace(is_known=not isinstance(e, Died))

@@ -113,6 +113,8 @@ class Registry:
         return task
 
     def _end(self, uuid: str, outcome: Outcome) -> None:
+        if not outcome.is_known:
+            return
         self._ended[uuid] = (time.monotonic(), outcome)
         while len(self._ended) > MAX_ENDED:
             self._ended.popitem(last=False)
@@ -126,7 +128,8 @@ class Registry:
         """Return the outcome of a job once it is in its file; the worker has written it, unless it never had it."""
         with jobs.working(self._root, uuid):
             outcome = await task
-            await asyncio.to_thread(jobs.end, self._root, uuid, outcome.code is None, outcome.body)
+            if outcome.is_known:
+                await asyncio.to_thread(jobs.end, self._root, uuid, outcome.code is None, outcome.body)
         return outcome
 
     def poll(self, uuid: str) -> Outcome | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
-from snapengine import command, lock
+from snapengine import command, journal, lock
 from snapengine.engine import Engine
 from snapengine.rest import answers, cut_off, faults, jobs, routes
 from snapengine.rest.bodies import Body
@@ -41,6 +41,7 @@ class Outcome(NamedTuple):
     How a call ended: body is its answer in JSON, code the error's where it failed, trace a bug's.
 
     written is how many bytes the call wrote, its tools among it; waits how long, in seconds, it waited for each lock.
+    Where is_known is false, as processes died, whoever asks later is told by what is there.
     """
 
     body: bytes
@@ -48,6 +49,7 @@ class Outcome(NamedTuple):
     trace: str | None = None
     written: int = 0
     waits: tuple[float, ...] = ()
+    is_known: bool = True
 
 
 class Stopped(BaseException):
@@ -62,7 +64,9 @@ def main(pipe: Connection, root: str, wait: float) -> None:
     try:
         command.load()
         while signal.getsignal(signal.SIGTERM) is _stop:
-            pipe.send(carry_out(engine, pipe.recv()))
+            task = pipe.recv()
+            pipe.send(carry_out(engine, task))
+            journal.forget(engine.root, task.request)
     except (EOFError, BrokenPipeError, ConnectionResetError, Stopped):
         pass
 
