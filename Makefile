@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv demo serve-demo test check lint bench crash soak powercut hostile robot fuzz-api clean ready-demo ready-test ready-bench
+.PHONY: help venv demo serve-demo test check lint bench crash soak soak-serve powercut hostile robot fuzz-api clean ready-demo ready-test ready-bench
 
 python := .venv/bin/python
 # The command as a user has it; Debian keeps mkfs.xfs and libvirtd out of a user's PATH.
@@ -39,6 +39,9 @@ crash: ready-test ## Cut each verb off everywhere (long): VERB=.. FS=ext4|xfs HO
 
 soak: ready-test ## Work from 8 processes at once, some of them killed: MINUTES=5 SEED=1
 	@$(with_venv) $(python) -m tests.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+
+soak-serve: ready-test ## Work over HTTP and by commands while the server is killed: MINUTES=5 SEED=1
+	@$(with_venv) $(python) -m tests.soak --served $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 powercut: ready-test ## Cut the power in every verb (root, long): FS=ext4|xfs VERBS='create;revert' SEEDS=3 SEED=0 CUTS=20
 	@$(with_venv) $(python) -m tests.powercut $(if $(FS),--fs $(FS)) $(if $(VERBS),--verbs '$(VERBS)') \

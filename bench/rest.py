@@ -142,16 +142,16 @@ def _memory(site: Site) -> list[int]:
 
 
 def _load(root: Path, server: Server) -> list[int]:
-    readers = [server.connection() for _ in range(CONNECTIONS)]
+    found = []
     with ThreadPoolExecutor(CLIENTS) as pool:
-        found = []
         for creates in (FIRST, *[(CREATES - FIRST) // 10] * 10):
             made = list(pool.map(partial(_volume_of, server), [DEPTH] * (creates // DEPTH)))
+            readers = [server.connection() for _ in range(CONNECTIONS)]  # those of before were idle for too long
             requests = (readers[0].request("GET", f"/volume-snapshots/{uuid}") for _, uuid in made)
             read_at_once(readers, islice(cycle([*requests]), creates * GETS // CREATES))
             found.append(server.memory())
             list(pool.map(partial(_expunged, server), [volume for volume, _ in made]))
-        return found
+    return found
 
 
 def _volume_of(server: Server, depth: int) -> tuple[str, str]:

@@ -20,8 +20,6 @@ from snapengine.rest.things import Thing
 
 SETTLED = 0.1  # seconds; longer than a tick of any file system's clock that is worth it
 
-MAX_HINTS = 200_000
-
 _Stamp = tuple[int, ...]
 
 
@@ -53,7 +51,7 @@ class Index:
         """Give every volume that is there now; one that can't be read is left out."""
         there = list(store.directories(self._root))
         for gone in self._known.keys() - set(there):
-            del self._known[gone]
+            self._forget(gone)
         for directory in there:
             if (known := self.volume(directory)) is not None:
                 yield known
@@ -67,21 +65,23 @@ class Index:
                 return known
             return self._read(directory, stamp)
         except (errors.NotFound, errors.Corrupt, FileNotFoundError):
-            self._known.pop(directory, None)
+            self._forget(directory)
             return None
 
     def _read(self, directory: Path, stamp: _Stamp) -> Known:
         contents, _ = records.intact(directory)
         ordered = sorted(contents.snapshots.values(), key=tree.age)
         known = Known(stamp, layout.account_of(directory), contents, tuple(map(tree.view, ordered)))
-        if time.time_ns() - max(stamp[2:]) > SETTLED * 10**9:  # and not where the clock was put back
-            self._known[directory] = known
-        else:
-            self._known.pop(directory, None)
-        if len(self._where) > MAX_HINTS:
-            self._where.clear()
+        is_settled = time.time_ns() - max(stamp[2:]) > SETTLED * 10**9  # and not where the clock was put back
+        self._forget(directory)
+        self._known[directory] = known if is_settled else known._replace(stamp=())
         self._where |= dict.fromkeys(contents.snapshots, directory)
         return known
+
+    def _forget(self, directory: Path) -> None:
+        if (known := self._known.pop(directory, None)) is not None:
+            for snapshot in known.contents.snapshots:
+                self._where.pop(snapshot, None)
 
     def volume_of(self, uuid: str) -> Known | None:
         """Return the volume with this uuid."""

@@ -1,4 +1,4 @@
-"""The soak's command line: `python -m tests.soak --minutes 5 --seed 1`; ends in totals."""
+"""The soak's command line: `python -m tests.soak --minutes 5 --seed 1`, with `--served` over HTTP; ends in totals."""
 
 import argparse
 import random
@@ -7,8 +7,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.soak import run
+from tests.soak import run, served
 from tests.soak.broken import BROKEN
+from tests.soak.ill import ILL
 from tests.soak.run import Report
 
 PLACE = Path(".soak")
@@ -18,11 +19,15 @@ def main(words: list[str]) -> int:
     """Let processes work and tell how it went; returns the exit code, 1 where something was not as it must be."""
     options = _options(words)
     PLACE.mkdir(exist_ok=True)
-    what = f"seed {options.seed}, {options.minutes:g} minutes, {run.WORKERS} workers, {run.READERS} readers"
+    crew = f"{run.WORKERS} workers, {run.READERS} readers"
+    if options.served:
+        crew = f"{served.CLIENTS} clients, {served.TYPED} that types, {served.READERS} reader"
+    what = f"seed {options.seed}, {options.minutes:g} minutes, {crew}"
     print(f"soak: {what}", flush=True)
     with tempfile.TemporaryDirectory(dir=PLACE, prefix="run-", ignore_cleanup_errors=True) as place:
         started = time.monotonic()
-        report = run.soak(Path(place).absolute(), options.minutes * 60, options.seed, options.broken)
+        soak = served.soak if options.served else run.soak
+        report = soak(Path(place).absolute(), options.minutes * 60, options.seed, options.broken)
     _tell(report, time.monotonic() - started)
     return int(bool(report.faults))
 
@@ -31,7 +36,9 @@ def _options(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=2.0, help="how long (default: 2)")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="what verbs and kills are drawn from")
-    parser.add_argument("--broken", choices=BROKEN, default="", help="break the engine in this way: must be noticed")
+    parser.add_argument("--served", action="store_true", help="work over HTTP, and kill the server")
+    broken = [*BROKEN, *ILL]
+    parser.add_argument("--broken", choices=broken, default="", help="break it in this way: must be noticed")
     return parser.parse_args(words)
 
 

@@ -279,3 +279,9 @@ VERBS: dict[str, tuple[int, Make]] = {  # how often each comes
     "ungroup": (1, ungroup),
     "verify": (1, verify),
 }
+
+# What the API has no call for, of these and of those on the shared volume.
+NOT_SERVED = (
+    "export", "restore", "keep", "purge", "create a group", "revert a group", "ungroup", "verify",
+    "purge in common", "restore in common", "keep in common", "ask who holds it",
+)  # fmt: skip

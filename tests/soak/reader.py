@@ -24,7 +24,9 @@ def live(life: Life) -> None:
     os.setsid()
     try:
         with broken.broken(life.sabotage), _pauses(Random(f"{life.seed} {life.name} {life.nth}")):
+            chance = Random(f"{life.seed} {life.name}")
             engine, rounds = Engine.open(life.place / "store", recover=False), 0
+            engine = life.engine(chance) if life.door else engine
             while time.monotonic() < life.until:
                 started = time.monotonic()
                 _read(engine)

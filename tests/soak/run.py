@@ -7,6 +7,7 @@ import signal
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -43,8 +44,15 @@ def soak(place: Path, seconds: float, seed: int, sabotage: str = "", kills: bool
     """Work in place, an empty directory, and return how it went."""
     engine = Engine.init(place / "store", depth_limit=DEPTH)
     crowd.make(engine)
-    crew = _Crew(place, time.monotonic() + seconds, seed, sabotage)
-    crew.work(kills)
+    names = [*(f"w{n}" for n in range(WORKERS)), *(f"r{n}" for n in range(READERS))]
+    until = time.monotonic() + seconds
+    crew = Crew(place, {name: Life(place, name, 0, seed, until, sabotage) for name in names})
+    crew.work(crew.kill_one if kills else lambda: None)
+    return reported(place, crew)
+
+
+def reported(place: Path, crew: "Crew") -> Report:
+    """Return how it went, once all processes have ended and what they left was looked at."""
     faults = crew.faults
     if not faults:
         try:
@@ -59,17 +67,17 @@ def soak(place: Path, seconds: float, seed: int, sabotage: str = "", kills: bool
     return Report(done, sum(line.what == "refused" for line in lines), crew.kills, crew.lived, waited, faults)
 
 
-class _Crew:
-    """The processes, and who has been killed."""
+class Crew:
+    """The processes, one for each of these lives, and who has been killed."""
 
-    def __init__(self, place: Path, until: float, seed: int, sabotage: str) -> None:
+    def __init__(self, place: Path, lives: dict[str, Life]) -> None:
         self._context = multiprocessing.get_context("forkserver")
-        self._place, self._until, self._seed, self._sabotage = place, until, seed, sabotage
-        self._chance = Random(seed)
-        self._count: Counter[str] = Counter()
+        self._place, self._lives = place, lives
+        first = next(iter(lives.values()))
+        self._until, self.chance = first.until, Random(first.seed)
         self._running: dict[str, BaseProcess] = {}
         self.kills, self.lived = 0, 0.0
-        self.names = [*(f"w{n}" for n in range(WORKERS)), *(f"r{n}" for n in range(READERS))]
+        self.names = [*lives]
 
     @property
     def faults(self) -> list[str]:
@@ -77,35 +85,35 @@ class _Crew:
         found = [(name, line) for name in self.names for line in Diary(self._place / f"{name}.diary").read()]
         return [f"{name}: {line.verb}: {line.told}" for name, line in found if line.what == "fault"]
 
-    def work(self, kills: bool) -> None:
-        """Start all, kill some of them now and then, and wait for them to end."""
+    def work(self, disturb: Callable[[], None]) -> None:
+        """Start all, disturb them now and then, and wait for them to end."""
         for name in self.names:
             self._start(name)
         while time.monotonic() < self._until and all(process.exitcode is None for process in self._running.values()):
-            time.sleep(self._chance.uniform(0.1, 0.8))
-            if kills and time.monotonic() < self._until:
-                self._kill(self._chance.choice(self.names))
+            time.sleep(self.chance.uniform(0.1, 0.8))
+            if time.monotonic() < self._until:
+                disturb()
         for name, process in self._running.items():
             if time.monotonic() < self._until:  # one has met a fault
                 process.kill()
             process.join(PATIENCE)
             if process.exitcode is None:
-                self._note(name, "it never ended")
+                self.note("it never ended", name)
                 process.kill()
 
     def _start(self, name: str) -> None:
-        self._count[name] += 1
-        life = Life(self._place, name, self._count[name], self._seed, self._until, self._sabotage)
+        life = self._lives[name] = self._lives[name]._replace(nth=self._lives[name].nth + 1)
         live = reader.live if name.startswith("r") else worker.live
         process = self._context.Process(target=live, args=(life,))
         process.start()
         self._running[name] = process
 
-    def _kill(self, name: str) -> None:
+    def kill_one(self) -> None:
         """Kill a process, in half of the cases with all that it has started, and start the next of its name."""
+        name = self.chance.choice(self.names)
         process = self._running[name]
         assert process.pid is not None
-        if self._chance.random() < 0.5:
+        if self.chance.random() < 0.5:
             with suppress(ProcessLookupError):  # it has none of its own yet
                 os.killpg(process.pid, signal.SIGKILL)
         process.kill()
@@ -121,10 +129,12 @@ class _Crew:
             while time.monotonic() < started + DEAD:
                 os.killpg(pid, 0)
                 time.sleep(0.002)
-            self._note(name, f"what it had started lived on for {DEAD} s")
+            self.note(f"what it had started lived on for {DEAD} s", name)
         return time.monotonic() - started
 
-    def _note(self, name: str, what: str) -> None:
+    def note(self, what: str, name: str | None = None) -> None:
+        """Note a fault, of a process or of all."""
+        name = name or self.names[0]
         Diary(self._place / f"{name}.diary").write(Line("fault", "driver", told=what))
 
 

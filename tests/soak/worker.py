@@ -19,12 +19,19 @@ from tests.soak.crowd import Shared
 from tests.soak.diary import Diary, Line, models
 from tests.soak.model import Model, differences, stepped
 from tests.soak.own import Owner, Task
+from tests.soak.remote import Door, Lost, Remote
+from tests.soak.typed import Typed
 
+UNREST = "unrest"  # a file that is locked from a kill of the server until the last of its processes has ended
 COMMON = 0.35  # of the verbs, how many are on the shared volume
 
 
 class Life(NamedTuple):
-    """One process: where it works, as who, the how manieth of this name it is, and until when (monotonic clock)."""
+    """
+    One process: where it works, as who, the how manieth of this name it is, and until when (monotonic clock).
+
+    It goes through a server's door, or types commands, or calls the library.
+    """
 
     place: Path
     name: str
@@ -32,10 +39,25 @@ class Life(NamedTuple):
     seed: int
     until: float
     sabotage: str = ""
+    door: Door | None = None
+    is_typed: bool = False
+
+    def engine(self, chance: Random) -> Engine:
+        """Return the engine that this process works with: the library, one behind a server, or the command."""
+        root = self.place / "store"
+        if self.door is not None:
+            return Remote(root, self.door, chance)
+        return Typed(root) if self.is_typed else Engine.open(root)
 
     @property
     def diary(self) -> Diary:
         return Diary(self.place / f"{self.name}.diary")
+
+
+def calm(place: Path) -> None:
+    """Wait until nothing of a killed server is at work any more."""
+    with open(place / UNREST, "a") as unrest:
+        fcntl.flock(unrest, fcntl.LOCK_SH)
 
 
 class Waits:
@@ -73,15 +95,15 @@ class _Worker:
         alive = os.open(life.place / f"{life.name}.alive", os.O_RDWR | os.O_CREAT, 0o644)
         fcntl.flock(alive, fcntl.LOCK_EX)  # until the last process of the one before has ended
         chance = Random(f"{life.seed} {life.name} {life.nth}")
-        engine = Engine.open(life.place / "store")
+        engine = life.engine(chance)
         self._owner = Owner(life.name, engine, chance, alive, life.place)
         lines = self._diary.read()
         self._shared = Shared(engine, chance, crowd.made(lines))
-        self._model = self._resumed(models(lines))
+        self._model = self._resumed()
 
-    def _resumed(self, known: list[Model]) -> Model:
+    def _resumed(self) -> Model:
         """Return what is there of this process's volumes: what one of these models says, and no other."""
-        found = looking.found(self._owner.engine, self._life.name)
+        known, found = models(self._diary.read()), looking.found(self._owner.engine, self._life.name)
         told = [differences(model, found) for model in known]
         assert [] in told, f"{self._life.name} finds neither before nor after: {told}"
         chosen = known[told.index([])]
@@ -91,16 +113,21 @@ class _Worker:
 
     def work(self) -> None:
         chance = self._owner.chance
-        names, weights = list(own.VERBS), [weight for weight, _ in own.VERBS.values()]
-        common, often = list(crowd.VERBS), [weight for weight, _ in crowd.VERBS.values()]
+        left_out = own.NOT_SERVED if self._life.door else ()
+        weights = {name: weight for name, (weight, _) in own.VERBS.items() if name not in left_out}
+        often = {name: weight for name, (weight, _) in crowd.VERBS.items() if name not in left_out}
         while time.monotonic() < self._life.until:
-            if chance.random() < COMMON:
-                self._in_common(*chance.choices(common, often))
-            else:
-                (name,) = chance.choices(names, weights)
-                task = own.VERBS[name][1](self._owner, self._model)
-                if task is not None:
-                    self._alone(name, task)
+            try:
+                if chance.random() < COMMON:
+                    self._in_common(*chance.choices(list(often), list(often.values())))
+                else:
+                    (name,) = chance.choices(list(weights), list(weights.values()))
+                    task = own.VERBS[name][1](self._owner, self._model)
+                    if task is not None:
+                        self._alone(name, task)
+            except Lost:
+                calm(self._life.place)
+                self._model = self._resumed()
 
     def _alone(self, name: str, task: Task) -> None:
         """Do a verb on volumes of this process: nobody else touches them, so nothing but a refusal may come between."""
