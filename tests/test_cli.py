@@ -308,7 +308,7 @@ def test_every_kind_of_error_ends_in_its_exit_code_and_its_contract_code(
         error = kind(what="it", kind="volume", name="db", hint="look", matches="m", root="/r", holder="h", seconds=1.0)
         error.__dict__.update(volume="v", path="p", why="w", command="c", status=1, stderr="e")
         error.__dict__.update(account="a", used=2, wanted=1, quota=2, snapshot="s", field="f", uuid="u", type="t")
-        error.__dict__.update(count=2, cause="b", state="Disabled")
+        error.__dict__.update(count=2, cause="b", state="Disabled", done="cloned")
 
         def fail(self: Engine, error: errors.Error = error, **chosen: object) -> None:
             raise error

@@ -49,7 +49,7 @@ def test_names_and_uuids_of_objects_are_completed(engine: Engine) -> None:
     daily = [engine.create_snapshot(volume, "daily").uuid for volume in (db, odd)]
     engine.create_snapshot(db, "weekly")
 
-    assert completed("snapengine volume show d", root=engine.root)[0] == "plain,db"
+    assert "plain,db" in completed("snapengine volume show d", root=engine.root)
     assert f"plain,{db}" in completed(f"snapengine volume show {db[:3]}", root=engine.root)
     assert completed("snapengine volume show ", root=engine.root) == [
         f"plain,{odd}",

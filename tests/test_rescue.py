@@ -86,14 +86,14 @@ def test_the_question_says_what_becomes_of_a_damaged_image(oracle: Oracle) -> No
     command = CommandLine(oracle.engine.root)
     zero(path)
     planned = command.text("snapshot", "revert", "base", "--dry-run")
-    assert planned.startswith(f"keep {path.name}\nrevert {path.name} onto ")
+    assert planned.startswith(f"keep {path.name} (db)\nrevert {path.name} (db) onto ")
     code, shown = terminal(oracle.engine.root, "snapshot", "revert", "base", keys="n\n")
     assert code == 2 and "its present image is damaged and is kept beside it" in shown.replace("\n", "")
     assert command("snapshot", "revert", "base", "--yes").code == 0
 
     kept_aside(oracle, volume)[0].unlink()
     path.unlink()
-    assert command.text("snapshot", "revert", "base", "--dry-run").startswith(f"revert {path.name} onto ")
+    assert command.text("snapshot", "revert", "base", "--dry-run").startswith(f"revert {path.name} (db) onto ")
     code, shown = terminal(oracle.engine.root, "snapshot", "revert", "base", keys="y\n")
     assert code == 0 and "its present image is missing" in shown.replace("\n", "")
     oracle.check()

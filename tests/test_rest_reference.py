@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -95,17 +94,22 @@ def test_the_page_comes_from_the_server_alone_and_needs_no_session(server: Serve
 
 
 @pytest.fixture
-def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
-    """Return a real browser without a screen; only where there is none, and not in CI, the test is skipped."""
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    """
+    Return a real browser without a screen; only where there is none, and not in CI, the test is skipped.
+
+    Its own directory has a short path: the browser makes a socket some way below it, and gives up where that is long.
+    """
     if None in BROWSER and not os.environ.get("CI"):
         pytest.skip("no browser: install chromium and chromium-driver")
+    own = tmp_path_factory.mktemp("b")
     options = webdriver.ChromeOptions()
     options.binary_location = str(BROWSER[0])
     for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-                 "--disable-background-networking", f"--user-data-dir={tmp_path / 'profile'}"):  # fmt: skip
+                 "--disable-background-networking", f"--user-data-dir={own / 'profile'}"):  # fmt: skip
         options.add_argument(word)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, Service(str(BROWSER[1]), env={**os.environ, "TMPDIR": str(tmp_path)}))
+    driver = webdriver.Chrome(options, Service(str(BROWSER[1]), env={**os.environ, "TMPDIR": str(own)}))
     yield driver
     driver.quit()
 
