@@ -23,6 +23,7 @@ from snapengine import (
     operation,
     records,
     removal,
+    sound,
     step_plan,
     store,
     units,
@@ -73,6 +74,7 @@ def take(work: Held, step: Step, direction: Direction, progress: Progress | None
             _held(work, before, written, looked)  # nobody may read it either, whom that lock would not keep out
         _require_single(work, before, written if way in ("clone", "commit") else moving)
         _held(work, before, [uuid for uuid in (*step.run, *step.drop) if uuid not in written], stack)
+        _require_consistent(work, before, step, way)
         marks = merge.marked(choice.join, pulled=way in ("pull", "rebase")) if choice.join else ()
         made = step_plan.removal(work.place, before, after, step, way, *marks)
         _run(work, made, choice, images, progress)
@@ -84,6 +86,13 @@ def _require_single(work: Held, family: Family, written: Iterable[str]) -> None:
     """Raise Conflict where an image that is about to be written to has another name."""
     for path in (work.directory / step_plan.image_of(family, uuid) for uuid in written):
         hold.require_single(path, path)
+
+
+def _require_consistent(work: Held, family: Family, step: Step, way: Way | None) -> None:
+    """Raise Corrupt where the tables of the image that a way writes to in place contradict each other."""
+    written = step.run[-1] if way == "commit" else step.child if way in ("pull", "rebase") else None
+    if written is not None:
+        sound.require_consistent(work.directory / step_plan.image_of(family, written))
 
 
 def _note_size(directory: Path, after: Family, uuid: str) -> None:

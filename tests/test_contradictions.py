@@ -9,6 +9,7 @@ from typing import Literal
 import pytest
 
 from snapengine import errors, qcow2
+from snapengine.cost import Direction
 from tests import prepared
 from tests.prepared import Prepared
 from tests.qcow2_forge import set_refcount
@@ -68,6 +69,28 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 @pytest.fixture
 def store(template: Prepared, tmp_path: Path) -> Prepared:
     return template.copied(tmp_path / "storage")
+
+
+@forged
+@pytest.mark.parametrize(("direction", "written"), [("pull", "second"), ("commit", "first")])
+def test_a_delete_leaves_an_image_alone_that_it_would_write_to(
+    store: Prepared, forge: Callable[[Path], None], direction: Direction, written: str
+) -> None:
+    doomed = alone(store)
+    forge(store.image(getattr(store, written)))
+    before = state(store.root)
+
+    with pytest.raises(errors.Error, match="contradict each other.*nothing was changed|is used twice|not aligned"):
+        store.engine.delete_snapshots((doomed,), direction=direction)
+
+    assert state(store.root) == before
+
+
+def alone(store: Prepared) -> str:
+    """Take the volume to second, so that only that stands on first, and return first."""
+    store.engine.revert(store.second)
+    store.engine.purge_trash(store.engine.list_trash())
+    return store.first
 
 
 @forged
