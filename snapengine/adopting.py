@@ -199,9 +199,9 @@ def _take(copy: _Copy, inside: Path, shared: bool, told: Callable[[int], None]) 
     if qcow2.read_header(copy.layer.fd, path=copy.layer.file).version == 2:
         conversion.upgrade(target)
     if copy.backing:
-        conversion.unsafe_rename_backing(target, layout.image(copy.backing))
+        driver.unsafe_rebase(target, layout.image(copy.backing))
     if driver.check(target).leaks:
-        conversion.repair_leaks(target)
+        driver.repair_leaks(target)
     notes.reserve(target)
     chain.layer(target, chain.expected(layout.image(copy.backing) if copy.backing else None))
     durable.sync_file(target)

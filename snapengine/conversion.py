@@ -67,14 +67,3 @@ def is_same(one: Sequence[Path], other: Sequence[Path]) -> bool:
 def upgrade(path: Path) -> None:
     """Make a qcow2 image of version 2 one of version 3, in place; what it stands on stays closed."""
     command.run("qemu-img", "amend", "-q", "-o", "compat=1.1", driver.chain([path]), silent=True)
-
-
-def unsafe_rename_backing(path: Path, backing: str) -> None:
-    """Write another backing name, of a qcow2 image, into the header of the image at path; no image is read for it."""
-    command.run("qemu-img", "rebase", "-q", "-u", "-F", "qcow2", "-b", backing, driver.chain([path]), silent=True)
-
-
-def repair_leaks(path: Path) -> None:
-    """Free the clusters of one qcow2 image that nothing uses; what it stands on stays closed."""
-    args = ("-q", "-r", "leaks", driver.chain([path]))
-    command.run("qemu-img", "check", *args, timeout=None, bounds=limits.moving([path]))
