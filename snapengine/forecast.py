@@ -67,8 +67,7 @@ def group_deletion(opened: Store, uuid: str, direction: Direction, wait: float) 
     """Return what a delete of a group's snapshots would do; the rest is as for deletion."""
     record = roster.read(opened.root, uuid)
     group.require_not_in_trash(opened, record)
-    there = [m.volume_snapshot_uuid for m in record.members if group.present(opened, m) is not None]
-    return deletion(opened, tuple(there), False, direction, wait)
+    return deletion(opened, group.left(opened, record), False, direction, wait)
 
 
 def undoing(opened: Store, volume: str, wait: float) -> Preview:

@@ -91,6 +91,11 @@ def present(opened: Store, member: Member) -> Present | None:
         return None
 
 
+def left(opened: Store, record: GroupRecord) -> tuple[str, ...]:
+    """Return the snapshots of a group that are there."""
+    return tuple(m.volume_snapshot_uuid for m in record.members if present(opened, m) is not None)
+
+
 def availability(opened: Store, groups: Iterable[str]) -> tuple[Availability, ...]:
     """Return for each group whether the volumes can be taken back to it, and why not."""
     found = [(group, "; ".join(_reasons(opened, roster.read(opened.root, group)))) for group in groups]
@@ -204,7 +209,7 @@ def forget(opened: Store, group: str, wait: float) -> None:
     except errors.NotFound:
         return
     with hold.volumes(opened, directories(opened, record), "delete group", wait):
-        if not any(present(opened, member) for member in record.members):
+        if not left(opened, record):
             _remove(opened, group)
 
 

@@ -181,7 +181,7 @@ def delete_all(
     """
     record = roster.read(opened.root, uuid)
     group.require_not_in_trash(opened, record)
-    there = [m.volume_snapshot_uuid for m in record.members if group.present(opened, m) is not None]
+    there = group.left(opened, record)
     every = [member.volume_snapshot_uuid for member in record.members]
     found = {own: Deleted(snapshot_uuid=own, success=True) for own in every}
     raised: list[errors.Error] = []
