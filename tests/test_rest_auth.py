@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from snapengine import passwords
-from snapengine.rest import signatures
+from snapengine.rest import routes, signatures
 from tests.serving import PASSWORD, Client, Server
 
 OTHER = "another password"
@@ -91,6 +91,66 @@ def test_another_accounts_objects_are_unknown_to_reads_and_forbidden_to_writes(c
         assert error["code"] == "SYS.1006" and error["details"].startswith("permission denied"), path
     assert client.done("GET", f"/volume-snapshots/{made['uuid']}")["inventories"] == [made]
     assert client.done("GET", f"/volume-snapshots/{own['uuid']}")["inventories"] == [own]
+
+
+BODIES: dict[str, dict[str, object]] = {
+    "createVolumeSnapshot": {"name": "n"},
+    "createDataVolumeFromVolumeSnapshot": {"name": "n"},
+    "changeVolumeState": {"stateEvent": "disable"},
+    "resizeRootVolume": {"size": 2**30},
+    "resizeDataVolume": {"size": 2**30},
+}
+WRITES = [call for call in routes.CALLS if call.verb and "{" in call.path and "tags/" not in call.path]
+
+
+@pytest.mark.parametrize("call", WRITES, ids=lambda call: call.name)
+def test_every_call_that_changes_something_is_forbidden_on_what_is_anothers(
+    client: Client, other: Client, call: routes.Call
+) -> None:
+    volume = client.volume("mine")
+    snapshot = client.snapshot(volume, "mine")["uuid"]
+    named = {"params": {"name": "g", "rootVolumeUuid": volume}}
+    group = client.done("POST", "/volume-snapshots/group", named)["inventory"]["uuid"]
+    if call.name in ("recoverDataVolume", "expungeDataVolume"):
+        client.done("DELETE", f"/volumes/{volume}")
+    kind = "group" if "/group/" in call.path or "/ungroup/" in call.path else call.path.split("/")[0]
+    uuid = {"group": group, "volumes": volume, "volume-snapshots": snapshot}[kind]
+    path = call.path.replace("{volumeSnapshotUuid}", snapshot).replace("{vmInstanceUuid}", "a" * 32)
+    path = "/" + path.replace("{volumeUuid}", volume).replace("{uuid}", uuid)
+    more = {"snapShotUuid": snapshot} if call.name == "undoSnapshotCreation" else {}
+    body = {call.key: BODIES.get(call.name, {}) | more} if call.key else None
+    before = _told(client)
+
+    error = other.error(call.method, path, body)
+
+    assert error["code"] == "SYS.1006" and error["details"].startswith("permission denied")
+    assert _told(client) == before
+
+
+def _told(client: Client) -> list[object]:
+    """Return what admin is told of all volumes, snapshots and groups."""
+    paths = ("/volumes", "/volume-snapshots", "/volume-snapshots/group")
+    return [client.done("GET", path)["inventories"] for path in paths]
+
+
+def test_who_attaches_a_volume_to_anothers_vm_does_not_freeze_the_others_volumes(client: Client, other: Client) -> None:
+    vm = "b" * 32
+    mine, theirs = client.volume("mine"), other.volume("theirs")
+    client.done("POST", f"/volumes/{mine}/vm-instances/{vm}")
+    other.done("POST", f"/volumes/{theirs}/vm-instances/{vm}")
+
+    error = other.error("POST", "/volume-snapshots/group", {"params": {"name": "n", "rootVolumeUuid": theirs}})
+
+    assert error["code"] == "SYS.1006" and error["details"].startswith("permission denied")
+    for volume in (mine, theirs):
+        assert client.done("GET", f"/volume-snapshots?q=volumeUuid={volume}")["inventories"] == []
+    made = client.done("POST", "/volume-snapshots/group", {"params": {"name": "n", "rootVolumeUuid": mine}})
+    group = made["inventory"]["uuid"]
+    assert made["inventory"]["snapshotCount"] == 2
+    assert other.done("GET", f"/volume-snapshots/group/{group}")["inventories"] == []
+    assert other.error("DELETE", f"/volume-snapshots/group/{group}")["code"] == "SYS.1006"
+    for client_, volume in ((client, mine), (other, theirs)):
+        client_.done("DELETE", f"/volumes/{volume}/vm-instances")
 
 
 def test_an_account_has_its_quota(server: Server, other: Client) -> None:

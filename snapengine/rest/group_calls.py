@@ -1,6 +1,8 @@
 """The calls that change groups, each by one verb of the engine; they run in a worker."""
 
-from snapengine import errors
+from pathlib import Path
+
+from snapengine import errors, layout
 from snapengine.engine import Engine
 from snapengine.inventory import Struct
 from snapengine.rest import bodies, faults
@@ -21,8 +23,17 @@ def create(engine: Engine, at: At, body: bodies.CreateGroup) -> Reply:
     root = engine.get_volume(body.root_volume_uuid)
     vm = root.vm_instance_uuid
     alone = (root.uuid,) if vm is None else ()
+    _require_own(engine, at["account"], vm)
     made = engine.create_group(body.name, alone, vm=vm, description=body.description, uuid=body.resource_uuid)
     return {"inventory": made}
+
+
+def _require_own(engine: Engine, account: str, vm: str | None) -> None:
+    """Raise Forbidden where another account has a volume at the VM: whoever attaches to it may not freeze that one."""
+    attached = [volume for volume in engine.list_volumes() if vm is not None and volume.vm_instance_uuid == vm]
+    owners = {layout.account_of(Path(volume.install_path).parent) for volume in attached}
+    if account != layout.ADMIN and owners - {account}:
+        raise faults.Forbidden(type="VmInstanceVO", uuid=vm)
 
 
 def update(engine: Engine, at: At, body: bodies.Described) -> Reply:
