@@ -15,9 +15,9 @@ def of(root: Path, volume_uuid: str, snapshot_uuid: str | None = None) -> list[V
     Return the linked clones that stand on the volume's snapshots, or on one of them, as the volumes' records say.
 
     A deleted clone counts until it is expunged, a flattened one until its last image on the base is gone: its snapshots
-    and trash items may be. The caller holds the volume's lock, under which clones are made. Where
-    a record can't be read the headers of its images are asked, and Corrupt raised if one of them stands there too:
-    a damaged record never takes a clone's base away from it.
+    and trash items may be. The caller holds the volume's lock, under which clones are made. Where a record can't be
+    read the headers of its images are asked, and Corrupt raised if one of them stands there too: a damaged record never
+    takes a clone's base away from it.
     """
     found = []
     for directory in store.all_directories(root):

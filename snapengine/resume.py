@@ -9,6 +9,7 @@ Which side of the commit point a crash was on is told by names and headers:
                         rename's target decides
     a pulled image's    the header names what the entry says
     the volume's record its generation is the entry's
+    a resized image's   the header says the entry's size
     writing the entry   always
 
 An image that a VM may have open since the crash is joined or mended under QEMU's image lock only, its name else left
