@@ -138,8 +138,9 @@ def chosen(opened: Store, directory: Path, family: Family, step: Step, direction
     if direction == "commit":
         _require_committable(family, [parents[u] or "" for u in others], [below.uuid or "" for below in larger])
     scarce = _scarce(directory, join, found)
-    facts = {"reflinks": opened.record.reflinks, "sole": not others, "fitting": not larger}
-    return Choice(step, join, cost.choose(found, direction, scarce, **facts))
+    reflinks, sole, fitting = opened.record.reflinks, not others, not larger
+    way = cost.choose(found, direction, scarce, reflinks=reflinks, sole=sole, fitting=fitting)
+    return Choice(step, join, way)
 
 
 def _scarce(directory: Path, join: Join, ways: Iterable[Way]) -> list[Way]:
