@@ -1,4 +1,4 @@
-"""What only qemu-img convert can do for us beside driver's plain copies: to where no volume lies, and of one layer."""
+"""What qemu-img does for exports, for copies of one layer and for adopted images, beside what driver is asked for."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -82,7 +82,7 @@ def _planned(work: Held, item: TrashRecord | None, broken: tuple[str, ...]) -> P
 
 def _bitmaps(work: Held, layers: Sequence[Layer]) -> tuple[list[Carried], tuple[str, ...]]:
     """
-    Return the bitmaps that the copy carries on, and the names of those that end, as one of them can't be read.
+    Return the bitmaps that the copy carries on, and the names of those that end: one of that name can't be merged.
 
     A layer without a namesake, or in another volume's directory, ends the search: the bitmap was begun above it.
     """
