@@ -201,9 +201,7 @@ def delete_all(
     return tuple(found.values())
 
 
-def _together(
-    opened: Store, made: Plan, moves: Sequence[Move], images: ExitStack, given: str | None = None
-) -> None:  # fmt: skip
+def _together(opened: Store, made: Plan, moves: Sequence[Move], images: ExitStack, given: str | None = None) -> None:
     """
     Run a plan that has a member for each move.
 

@@ -6,9 +6,7 @@ from snapengine.records import Contents
 from snapengine.store import Store
 
 
-def undo(
-    opened: Store, volume: str, expected: str | None, wait: float, progress: Progress | None = None
-) -> None:  # fmt: skip
+def undo(opened: Store, volume: str, expected: str | None, wait: float, progress: Progress | None = None) -> None:
     """
     Take back the latest snapshot of a volume as if it had never been made; what the volume holds stays.
 
