@@ -122,6 +122,7 @@ def is_worked_on(root: Path, uuid: str) -> bool:
 
 def _locks(root: Path) -> int:
     """Return a descriptor of the file whose bytes are locked; a lock ends with it."""
+    durable.make_directory(root / layout.SERVER)  # who only signs requests has opened no session, which makes it
     return os.open(root / layout.SERVER / LOCKS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 

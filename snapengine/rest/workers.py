@@ -1,10 +1,11 @@
-"""The worker processes of a server: so many calls run side by side; one that dies is replaced."""
+"""The worker processes of a server: so many calls run side by side; one that dies, or is worn, is replaced."""
 
 import asyncio
 import logging
 import multiprocessing
 import os
 import signal
+from collections import Counter
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
@@ -14,6 +15,8 @@ from typing import NamedTuple
 from snapengine import errors
 from snapengine.rest import worker
 from snapengine.rest.worker import Outcome, Task
+
+CALLS = 500  # that a worker carries out before another one takes its place: its memory grows by kilobytes with each
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +46,7 @@ class Workers:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["snapengine.rest.worker"])
         self._all: set[_Worker] = set()
+        self._calls: Counter[_Worker] = Counter()
         self._idle: asyncio.LifoQueue[_Worker] = asyncio.LifoQueue()
         self.count = count
 
@@ -71,12 +75,18 @@ class Workers:
             outcome: Outcome = chosen.pipe.recv()
         except (EOFError, OSError) as e:
             log.error("worker %s died during %s", chosen.process.pid, task.request)
-            self._all.discard(chosen)
-            chosen.pipe.close()
-            self._idle.put_nowait(self._start())
+            self._idle.put_nowait(self._replaced(chosen))
             raise Died() from e
-        self._idle.put_nowait(chosen)
+        self._calls[chosen] += 1
+        self._idle.put_nowait(chosen if self._calls[chosen] < CALLS else self._replaced(chosen))
         return outcome
+
+    def _replaced(self, old: _Worker) -> _Worker:
+        """Let a worker end, if it has not, once it has put away what it did last; return another one."""
+        self._all.discard(old)
+        del self._calls[old]
+        old.pipe.close()
+        return self._start()
 
     def stop(self) -> None:
         """Let every worker undo what it is at, then end."""
