@@ -15,9 +15,9 @@ from snapengine.inventory import Struct
 from snapengine.remaking import Made
 from snapengine.store import Store
 
-_RECORDS = {"wrong-latest", "wrong-distance", "torn-tree", "wrong-current", "wrong-backing", "wrong-size"} | {
-    "wrong-group"
-}
+_RECORDS = {
+    "wrong-latest", "wrong-distance", "torn-tree", "wrong-current", "wrong-backing", "wrong-size", "wrong-group",
+}  # fmt: skip
 _NAMES = {"backing-outside", "backing-format"}
 _WHY = {
     "stray-file": "nobody knows whether it holds data that nothing else does",
@@ -109,7 +109,7 @@ def _mend(opened: Store, directory: Path, problem: Problem, wait: float, dry_run
     """Put one thing right but for records, and return the word for that; None where it is not for us."""
     path = Path(problem.path)
     if problem.kind == "stray-file" and health.is_half_made(path):
-        with hold.volume(opened, directory, "repair", wait) if not dry_run else nullcontext():
+        with hold.volume(opened, directory, "repair", wait) if not dry_run else nullcontext():  # which tidies
             return "removed"
     if layout.is_trash(path.name):
         return None
