@@ -31,8 +31,8 @@ def leaks(opened: Store, directory: Path, uuid: str, wait: float, dry_run: bool 
     Give back the leaked clusters of a snapshot's image, in a copy that takes its place; of the active image in place.
 
     With dry_run only what would stand in the way is looked for, and nothing touched. Crash table as for
-    shrinking.shrink; in the active image a crash leaves fewer leaks. Errors as there; Corrupt
-    for an image whose tables contradict each other.
+    shrinking.shrink; in the active image a crash leaves fewer leaks. Errors as there; Corrupt for an image whose tables
+    contradict each other.
     """
     with _held(opened, directory, wait, dry_run) as work, hold.image(work) as active:
         sound.require_consistent(directory / layout.image(uuid) if uuid != work.volume.uuid else active.layer.path)
@@ -51,8 +51,7 @@ def backing(opened: Store, directory: Path, uuid: str, wait: float, dry_run: boo
     Let the header of a snapshot's image, or of the active one, name what its record says, by its bare name as qcow2.
 
     A copy takes the image's place; crash table as for shrinking.shrink, of the active image as for operation. dry_run
-    as for leaks.
-    Refused where the header names anything else, or more is wrong with it; Corrupt as for leaks.
+    as for leaks. Refused where the header names anything else, or more is wrong with it; Corrupt as for leaks.
     """
     with _held(opened, directory, wait, dry_run) as work, ExitStack() as stack:
         frozen = records.read_snapshot(directory, uuid) if uuid != work.volume.uuid else None
