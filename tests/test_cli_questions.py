@@ -72,6 +72,11 @@ def test_a_purge_names_what_goes_and_shows_its_name_when_it_is_gone(run: Command
     assert sorted(line.split()[where] for line in lines) == ["db", "other"]
 
 
+def test_an_expunge_calls_the_volume_by_its_name_whatever_was_typed(run: CommandLine, store: Prepared) -> None:
+    run.json("volume", "delete", "other", "--yes")
+    assert question(run, "volume", "expunge", store.other[:8]).startswith("deleted volume 'other', ")
+
+
 def test_where_there_is_nothing_to_purge_that_is_told_without_a_question(run: CommandLine, store: Prepared) -> None:
     assert run.text("trash", "purge", "--older-than", "1d") == "nothing to purge\n"
     assert run.json("trash", "purge", "--older-than", "1d") == {"inventories": []}

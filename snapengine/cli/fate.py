@@ -91,7 +91,8 @@ def expunge(volume: str, yes: bool, dry_run: bool) -> None:
     if dry_run:
         show.plan(engine, preview)
         return
+    called = next((each.name for each in engine.list_volumes(deleted=True) if each.uuid == found), found)
     size = text.value("frees", preview.frees)
-    session.confirm(f"deleted volume '{volume}', {size}, will be gone for good", yes)
+    session.confirm(f"deleted volume '{called}', {size}, will be gone for good", yes)
     engine.expunge_volume(found)
     show.nothing()
