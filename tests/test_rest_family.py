@@ -282,3 +282,15 @@ def test_a_schema_is_given_where_it_is_asked_for(client: Client) -> None:
     action = {"revertVolumeFromSnapshot": None}
     path = f"/volume-snapshots/{made['inventory']['uuid']}/actions"
     assert client.done("PUT", path, action, X_JSON_Schema="true") == {"schema": {}}
+
+
+@pytest.mark.parametrize("path", ["volume-snapshots", "volume-snapshots/group", "volumes", "tags", "batch-delete"])
+def test_only_a_well_formed_uuid_is_deleted_already_when_unknown(client: Client, path: str) -> None:
+    def request(uuid: str) -> tuple[str, str, object]:
+        if path == "batch-delete":
+            return "PUT", f"/volume-snapshots/{path}", {"batchDeleteVolumeSnapshot": {"uuids": [uuid]}}
+        return "DELETE", f"/{path}/{uuid}", None
+
+    for bad in ("x", "a" * 31, "a" * 33, "g" * 32):
+        assert client.error(*request(bad))["code"] == "SYS.1007", bad
+    client.done(*request("a" * 32))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from snapengine import errors
+from snapengine import errors, layout
 from snapengine.rest import faults, worker
 from snapengine.rest.authority import Who
 from snapengine.rest.bodies import Body
@@ -110,12 +110,18 @@ class Operations:
                 self._measured.locks.observe(wait)
 
     def _volumes(self, asked: Asked) -> list[str]:
-        """Return the volumes that a call works on; Missing for an unknown object, Forbidden for another account's."""
+        """
+        Return the volumes that a call works on.
+
+        Missing for an unknown object, Forbidden for another account's, Invalid for what may be unknown but is no uuid.
+        """
         found: list[str] = []
         for thing in asked.call.touches(asked.at, asked.body):
             place = self._index.find(thing)
             if place is None and not thing.optional:
                 raise faults.Missing(field=thing.field, uuid=thing.uuid[:64], type=thing.type)
+            if place is None and not layout.is_uuid(thing.uuid):
+                raise errors.Invalid(what=f"{thing.field}: {thing.uuid[:64]!r} is no uuid; give 32 digits of 0-9a-f")
             if place is not None and asked.who.only not in (None, place.account):
                 raise faults.Forbidden(type=thing.type, uuid=thing.uuid)
             found += place.volumes if place is not None else ()
