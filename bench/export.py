@@ -24,7 +24,7 @@ def _against_tool(bench: Bench, site: Site) -> Row:
     ours, bare = site.root / "ours.qcow2", site.root / "bare.qcow2"
     source = site.engine.snapshot_path(snapshot.uuid)
     pair = measure.alternate(
-        Subject(lambda: site.engine.export_snapshot(snapshot.uuid, ours), lambda: ours.unlink(missing_ok=True)),
+        Subject(lambda: _export(site, snapshot.uuid, ours), lambda: ours.unlink(missing_ok=True)),
         Subject(lambda: _convert(source, bare), lambda: bare.unlink(missing_ok=True)),
         site.runs or bench.runs,
         site.root,
@@ -32,6 +32,11 @@ def _against_tool(bench: Bench, site: Site) -> Row:
     for left in (ours, bare):
         left.unlink()
     return bench.row(pair)
+
+
+def _export(site: Site, snapshot: str, target: Path) -> None:
+    """Export without a checksum, which the tool does not make either."""
+    site.engine.export_snapshot(snapshot, target, checksum=False)
 
 
 def _convert(source: Path, target: Path) -> None:
@@ -44,4 +49,4 @@ def _convert(source: Path, target: Path) -> None:
         os.close(fd)
 
 
-BENCHES = (Bench("export", "Engine.export_snapshot / qemu-img convert, fsync", 1.1, 12, _against_tool),)
+BENCHES = (Bench("export", "Engine.export_snapshot, no checksum / qemu-img convert, fsync", 1.1, 12, _against_tool),)
