@@ -146,7 +146,7 @@ def read(path: Path) -> bytes:
         return raw.read_bytes()
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=32)  # contents are a MiB each, and a fork takes the longer the more memory there is
 def sha(content: Content) -> str:
     """Return the sha256 of content, unless it is one."""
     return content if isinstance(content, str) else hashlib.sha256(content).hexdigest()
