@@ -96,20 +96,20 @@ def test_completion_is_quiet_about_everything(tmp_path: Path, engine: Engine) ->
 
 
 def test_bash_completes_with_the_script(run: CommandLine, engine: Engine, tmp_path: Path) -> None:
-    engine.create_volume("db", 2**20)
+    engine.create_volume("web", 2**20)  # no uuid begins with its first letter
     program = tmp_path / "snapengine"
     program.write_text(f"#!{sys.executable}\n{START}\n")
     program.chmod(0o755)
     script = tmp_path / "completion"
     script.write_text(run.text("completion", "bash"))
-    typed = "COMP_WORDS=(snapengine volume show d) COMP_CWORD=3"
+    typed = "COMP_WORDS=(snapengine volume show w) COMP_CWORD=3"
 
     shown = subprocess.run(
         ["bash", "-c", f'. {script}; {typed}; _snapengine_completion snapengine; echo "${{COMPREPLY[@]}}"'],
         capture_output=True, text=True, env=environment(PATH=f"{tmp_path}:/bin", SNAPENGINE_ROOT=str(engine.root)),
     )  # fmt: skip
 
-    assert (shown.stdout.split(), shown.stderr) == (["db"], "")
+    assert (shown.stdout.split(), shown.stderr) == (["web"], "")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
