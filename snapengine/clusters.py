@@ -184,10 +184,18 @@ def _check(image: Image, run: Run, entry: int) -> None:
         raise image.refused("l2-entry", f"an L2 table has an entry with reserved bits, {entry:#x}")
     if host % image.cluster:
         raise image.refused("cluster-unaligned", f"its cluster at {host} is not aligned")
-    if host and host + (run.clusters - 1) * image.cluster >= image.length:
+    if host and host + (run.clusters - 1) * image.cluster + _last_subcluster(image, run.bits) >= image.length:
         raise image.refused("cluster-outside", f"its clusters from {host} on lie outside the file; was it cut off?")
     if header.extended_l2 and run.bits & WHOLE & (run.bits >> SUBCLUSTERS if host else WHOLE):
         raise image.refused("l2-subclusters", f"an L2 table has impossible subclusters, {run.bits:#x}")
+
+
+def _last_subcluster(image: Image, bits: int) -> int:
+    """Return where in a cluster the last subcluster begins that holds data; 0 in an image without subclusters."""
+    if not image.header.extended_l2:
+        return 0
+    last: int = (bits & WHOLE).bit_length() - 1
+    return max(last, 0) * (image.cluster // SUBCLUSTERS)
 
 
 def _stored(image: Image, entry: int) -> Stored:

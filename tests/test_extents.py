@@ -253,6 +253,17 @@ def test_subclusters_that_lie_are_refused(tmp_path: Path, entries: list[int], ch
     assert getattr(caught.value, "check") == check
 
 
+def test_a_subcluster_behind_the_end_of_the_file_is_refused(tmp_path: Path) -> None:
+    path = extended(tmp_path / "i", 14 * BIG, 2**32 - 1, 15 * BIG, 2**32 - 1, 13 * BIG, 0b110)
+    os.truncate(path, 16 * BIG - 511)
+    assert read(path)[0] == Extent(0, 2 * BIG, "data", 14 * BIG)
+    os.truncate(path, 16 * BIG - 512)
+
+    with pytest.raises(errors.Refused, match="outside the file; was it cut off") as caught:
+        read(path)
+    assert getattr(caught.value, "check") == "cluster-outside"
+
+
 def test_a_table_that_the_file_cuts_off_ends_there(tmp_path: Path) -> None:
     path = forge.image(tmp_path / "i", blobs={L1: words(L2), L2: words(DATA, 1, 1)}, length=L2 + 20)
 
