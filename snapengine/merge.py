@@ -63,15 +63,15 @@ class Join(NamedTuple):
         return self.run[-1].backing
 
     @property
-    def under(self) -> tuple[Path, ...]:
-        """
-        What a tool must see under the lowest layer of the run when it writes to that.
+    def filling(self) -> tuple[Layer, ...]:
+        """What fills up clusters that are written in part: all below, where the layers have several kinds of them."""
+        kinds = {(layer.header.cluster_bits, layer.header.extended_l2) for layer in self.layers}
+        return self.below if len(kinds) > 1 else ()
 
-        One image tells that there is something to be hidden by zeros. Clusters of different sizes are filled up from
-        what lies below, and that needs the whole chain.
-        """
-        kinds = {(layer.header.cluster_bits, layer.header.extended_l2) for layer in (self.child, *self.run)}
-        return tuple(layer.path for layer in (self.below[:1] if len(kinds) == 1 else self.below))
+    @property
+    def under(self) -> tuple[Path, ...]:
+        """What a tool must see under the lowest layer that it writes to: one image tells that zeros are to hide it."""
+        return tuple(layer.path for layer in (self.filling or self.below[:1]))
 
 
 def read(directory: Path, child: str, lowest: str) -> Join:

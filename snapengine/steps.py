@@ -130,6 +130,7 @@ def chosen(opened: Store, directory: Path, family: Family, step: Step, direction
     if step.child is None:
         return Choice(step, None, None)
     join = _joined(directory, step_plan.image_of(family, step.child), layout.image(step.run[-1]))
+    maps.require_whole(join.filling)
     found = cost.costs(maps.of(join.child), merge.held(join))
     parents = family.parents
     going = (*step.run, *step.drop)

@@ -1,6 +1,7 @@
 """Deletes of images of every kind: grown ones, other cluster sizes, extended L2, compressed and zero clusters."""
 
 import itertools
+import os
 import random
 import subprocess
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from snapengine import errors
+from snapengine import errors, extents, qcow2
 from snapengine.engine import Engine
 from tests import check, prepared
 from tests.oracle import CLUSTER, MIB, Oracle
@@ -167,4 +168,24 @@ def test_foreign_images_of_every_kind_are_joined(
     volume = oracle.import_chain(sources[kind], "db")
     _, above = (s.uuid for s in oracle.engine.list_snapshots(volume))
     oracle.delete(above, direction=DIRECTIONS[by])
+    check.full(oracle.engine, oracle.expected, deep=False)
+
+
+@pytest.mark.parametrize("kind", UNALIKE)
+def test_clusters_are_not_filled_up_from_an_image_that_was_cut_off(
+    tmp_path: Path, sources: dict[str, Path], kind: str
+) -> None:
+    oracle = Oracle(Engine.init(tmp_path / "storage"))
+    volume = oracle.import_chain(sources[kind], "db")
+    below, above = (s.uuid for s in oracle.engine.list_snapshots(volume))
+    image = oracle.engine.snapshot_path(below)
+    whole = image.read_bytes()
+    with open(image, "rb") as f:
+        found = extents.read(f.fileno(), qcow2.read_header(f.fileno()))
+    os.truncate(image, min(extent.host for extent in found if extent.host is not None))
+    for direction in DIRECTIONS.values():
+        with pytest.raises(errors.Refused, match="outside the file; was it cut off"):
+            oracle.engine.delete_snapshots((above,), direction=direction)
+
+    image.write_bytes(whole)
     check.full(oracle.engine, oracle.expected, deep=False)
