@@ -83,7 +83,7 @@ def test_purge_takes_all_or_the_items_named(run: CommandLine, items: list[str]) 
 
 def test_purge_leaves_what_is_young_and_what_fits(run: CommandLine, items: list[str]) -> None:
     run.text("trash", "purge", "--older-than", "7d", "--yes")
-    run.text("trash", "purge", "--older-than", "9" * 60, "--yes")
+    run.text("trash", "purge", "--older-than", "9" * 60 + "d", "--yes")
     run.text("trash", "purge", "--down-to", "10G", "--yes")
     assert names(run) == set(items)
 
@@ -97,6 +97,12 @@ def test_purge_without_a_terminal_needs_yes(run: CommandLine, items: list[str]) 
     assert "2 trash items" in line and "MiB" in line and "--yes" in line
     assert "1 trash item," in run.error(2, "trash", "purge", items[0])
     assert names(run) == set(items)
+
+
+def test_purge_takes_no_age_without_a_unit_lest_days_are_read_as_seconds(run: CommandLine, items: list[str]) -> None:
+    line = run.error(2, "trash", "purge", "--older-than", "7", "--dry-run")
+
+    assert "'7' has no unit; write 7d for days" in line
 
 
 @pytest.mark.parametrize("words", [("--older-than", "5y"), ("--older-than", "-1"), ("--down-to", "much")])

@@ -54,8 +54,17 @@ def _span(text: str) -> int:
     return min(units.parse_span(text), MAX_SPAN)
 
 
+def _age(text: str) -> int:
+    """Return the seconds that an age names; a bare number is refused, as what is 7 seconds old is not meant by 7."""
+    number = text.strip()
+    if number.isdecimal() and number.strip("0"):
+        raise ValueError(f"'{text}' has no unit; write {number}d for days, or s, m, h, w instead of d")
+    return _span(text)
+
+
 SIZE = Parsed("size", units.parse_size)
 SPAN = Parsed("span", _span)
+AGE = Parsed("age", _age)
 
 
 class _Directory(click.Path):

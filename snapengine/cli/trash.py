@@ -67,7 +67,12 @@ def restore(item: str, as_snapshot: bool, name: str | None) -> None:
     help="Trash items: uuids or the start of them. Default: all.",
     shell_complete=complete.trash_items,
 )
-@click.option("--older-than", type=settings.SPAN, metavar="TIME", help="Only what is older than 90s, 15m, 12h, 7d, 2w.")
+@click.option(
+    "--older-than",
+    type=settings.AGE,
+    metavar="TIME",
+    help="Only what is older than 90s, 15m, 12h, 7d, 2w; a unit is needed.",
+)
 @click.option(
     "--down-to",
     type=settings.SIZE,
