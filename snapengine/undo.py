@@ -35,7 +35,9 @@ def undoable(opened: Store, contents: Contents) -> str:
     kept = [item.uuid for item in contents.trash.values() if item.snapshot_uuid == latest]
     if on_it or kept:
         others = ", ".join((*on_it, *(f"trash item {uuid}" for uuid in kept)))
-        raise errors.Conflict(what=f"{told} can't be undone: {others} stands on it")
+        what = f"{told} can't be undone: {others} {'stands' if len(on_it + kept) == 1 else 'stand'} on it"
+        way = f"'snapengine snapshot delete {latest}' removes it and keeps what they hold"
+        raise errors.Conflict(what=f"{what}; {way}")
     if bases := clones.of(opened.root, contents.volume.uuid, latest):
         raise clones.protected(told, bases)
     return latest

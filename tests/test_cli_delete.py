@@ -281,5 +281,5 @@ def test_undo_is_refused_where_there_is_nothing_to_undo(run: CommandLine, oracle
     with unchanged(oracle):
         for more in ("--yes", "--dry-run"):
             assert "stands on no snapshot" in run.error(4, "snapshot", "undo", "empty", more)
-            assert "stands on it" in run.error(4, "snapshot", "undo", "db", more)
+            assert "stand on it; 'snapengine snapshot delete " in run.error(4, "snapshot", "undo", "db", more)
             run.error(3, "snapshot", "undo", "nothing", more)

@@ -186,7 +186,7 @@ def test_an_undo_of_the_only_snapshot_leaves_a_volume_that_stands_on_nothing(ora
 def test_an_undo_is_refused_where_something_else_stands_on_the_snapshot(forests: Stores[Branches]) -> None:
     oracle, found = forests.copy("pull")
     oracle.revert(found.c)
-    with pytest.raises(errors.Conflict, match=rf"d \({found.d}\) stands on it"):
+    with pytest.raises(errors.Conflict, match=rf"d \({found.d}\) stands on it; 'snapengine snapshot delete {found.c}'"):
         oracle.engine.undo_snapshot(found.volume)
     oracle.revert(found.e)
     oracle.write(found.volume)
