@@ -45,8 +45,8 @@ def exclusive(directory: Path, verb: str, wait: float = DEFAULT_WAIT) -> Iterato
     """
     Hold the lock of the volume (or store) in directory for the block.
 
-    Waits for up to `wait` seconds, then raises Locked with the holder's pid and verb. Raises FileNotFoundError when
-    the directory is gone, also when it went while we waited.
+    Waits for up to `wait` seconds, then raises Locked with the holder's pid and verb, or the pids of those who share
+    it. Raises FileNotFoundError when the directory is gone, also when it went while we waited.
     """
     with _held(directory, fcntl.LOCK_EX, verb, wait):
         yield
@@ -180,7 +180,25 @@ def called(directory: Path, volume: str) -> str:
 
 
 def _holder(fd: int) -> str:
-    return os.pread(fd, 256, 0).decode("utf-8", "replace") or "another operation"
+    """Return who has the lock of fd's file, for people: who shares it notes no verb, but the kernel tells its pid."""
+    if noted := os.pread(fd, 256, 0).decode("utf-8", "replace"):
+        return noted
+    pids = ", ".join(_pids(fd))
+    return f"another operation (pid {pids})" if pids else "another operation"
+
+
+def _pids(fd: int) -> list[str]:
+    """
+    Return the pids that took a flock of fd's file, none where the kernel shows none, as on btrfs.
+
+    proc_locks(5): `1: FLOCK  ADVISORY  READ 4711 08:01:1234 0 EOF`; who only waits has `->` before the kind.
+    """
+    found = os.fstat(fd)
+    wanted = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    with suppress(OSError):
+        lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        return sorted(line[4] for line in lines if line[1] == "FLOCK" and line[5] == wanted and line[4].isdigit())
+    return []
 
 
 def try_flock(fd: int, kind: int = fcntl.LOCK_EX) -> bool:

@@ -182,6 +182,27 @@ def test_a_second_verb_waits_its_time_and_then_names_pid_and_verb_of_the_first(o
     assert {s.name for s in oracle.engine.list_snapshots(large)} == {"first", "second", "full", "new"}
 
 
+def test_whoever_waits_for_a_reader_is_told_its_pid(oracle: Oracle, volume: str) -> None:
+    directory = oracle.engine.volume_path(volume).parents[1]
+    reading = f"""
+import sys
+from pathlib import Path
+from snapengine import lock
+with lock.shared(Path({str(directory)!r}), "export"):
+    print(flush=True)
+    sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", reading], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as reader:  # fmt: skip
+        assert reader.stdout is not None and reader.stdout.readline() == b"\n"
+        oracle.engine.wait = 0
+        with pytest.raises(errors.Locked, match=rf"is locked by another operation \(pid {reader.pid}\); waited 0 s"):
+            _create(oracle, volume)
+        reader.communicate()
+    _create(oracle, volume)
+
+
 def test_a_dead_holder_never_blocks(oracle: Oracle, large: str) -> None:
     with at_work.stopped(oracle.engine.root, f"engine.create_snapshot({large!r}, 'full')") as work:
         at_work.die(work)
