@@ -198,7 +198,7 @@ CHECKS = (
           lambda f, h: h.size % units.SECTOR != 0),
     Check("size-limit", "its virtual size of {h.size} bytes is over the limit of {f.expected.max_size}",
           lambda f, h: h.size > f.expected.max_size),
-    Check("internal-snapshots", "it holds {h.internal_snapshots} internal snapshots; remove them with "
+    Check("internal-snapshots", "it holds internal snapshots ({h.internal_snapshots}); remove them with "
           "'qemu-img snapshot -d' or convert the image first",
           lambda f, h: h.internal_snapshots != 0),
     Check("snapshot-table", "its snapshot table at {h.snapshots_offset} is not aligned",

@@ -404,7 +404,7 @@ HOSTILE: list[tuple[str, Callable[[Path], object], str]] = [
     ("backing string with a line break", over("a\nb"), "holds control characters"),
     ("backing file of no format", forged(backing=b"x.qcow2"), "does not name its backing file's format|'x.qcow2', the"),
     ("data file", with_data_file, "it keeps its data in an external file"),
-    ("internal snapshots", with_internal_snapshot, "it holds 1 internal snapshots; remove them with 'qemu-img snap"),
+    ("internal snapshots", with_internal_snapshot, "it holds internal snapshots [(]1[)]; remove them with"),
     ("encrypted", encrypted, "it is encrypted [(]AES[)]; decrypt it with 'qemu-img convert' first"),
     ("encrypted with LUKS", forged(crypt_method=2), "it is encrypted [(]LUKS[)]; decrypt it with"),
     ("dirty", with_bit(72, 1), "it was not closed cleanly; repair it with 'qemu-img check -r all' first"),
