@@ -28,7 +28,11 @@ _FINAL = "; a commit is among the ways, which can't be stopped once it has begun
     help="The snapshots: uuids, starts of them, names, or VOLUME/SNAPSHOT.",
     shell_complete=complete.snapshots,
 )
-@click.option("--with-descendants", is_flag=True, help="Delete all that was made after them too; the volume stays.")
+@click.option(
+    "--with-descendants",
+    is_flag=True,
+    help="Delete all that was made after them too, also in the trash; the volume stays.",
+)
 @options.direction
 @options.confirmed
 def delete(snapshots: tuple[str, ...], with_descendants: bool, direction: str, yes: bool, dry_run: bool) -> None:
