@@ -171,6 +171,9 @@ def attach(volume: str, vm: str, qmp: str | None, libvirt: str | None) -> None:
     """
     Note that a VM uses a volume.
 
+    How the VM can be reached while it runs is noted too, but not used yet: a volume whose VM runs is refused by
+    every verb that changes its images.
+
     \b
     snapengine volume attach db web-1 --libvirt qemu:///system
     """
