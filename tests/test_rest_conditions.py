@@ -7,7 +7,7 @@ import pytest
 from snapengine import errors
 from snapengine.rest import conditions, page, target
 from snapengine.rest.conditions import Condition, Value
-from snapengine.rest.target import BadTarget
+from snapengine.rest.faults import Malformed
 
 PARSED: dict[str, tuple[str, str, str]] = {
     "name=a": ("name", "=", "a"),
@@ -36,7 +36,7 @@ def test_the_first_operator_of_the_contracts_order_takes_a_text_apart(said: str)
 
 @pytest.mark.parametrize("said", ["", "name", "=a", " =a", "!=", "is null", "name:a"])
 def test_a_text_without_field_or_operator_is_refused(said: str) -> None:
-    with pytest.raises(BadTarget):
+    with pytest.raises(Malformed):
         conditions.parse(said)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from snapengine.rest import hooks
-from snapengine.rest.authority import Refused
+from snapengine.rest.faults import Malformed
 from snapengine.rest.hooks import Hooks
 from snapengine.rest.worker import Outcome
 from tests.serving import Client, Server
@@ -189,13 +189,13 @@ REFUSED = (
 @pytest.mark.parametrize("url", ALLOWED)
 def test_a_url_of_an_allowed_host_is_taken(url: str) -> None:
     assert hooks.parse(url, frozenset({"localhost", "ci.example"})).url == url
-    with pytest.raises(Refused):
+    with pytest.raises(Malformed):
         hooks.parse(url, frozenset())
 
 
 @pytest.mark.parametrize("number", range(len(REFUSED)))
 def test_any_other_url_is_refused(number: int) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(Malformed):
         hooks.parse(REFUSED[number], frozenset({"localhost", "ci.example"}))
 
 

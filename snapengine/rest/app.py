@@ -7,13 +7,12 @@ from starlette.types import Receive, Scope, Send
 
 from snapengine import errors
 from snapengine.rest import access, faults, message, replies, routes, target
-from snapengine.rest.authority import Refused
 from snapengine.rest.desk import Desk
+from snapengine.rest.faults import Malformed
 from snapengine.rest.metrics import Metrics
 from snapengine.rest.pages import Pages
 from snapengine.rest.replies import Coded
 from snapengine.rest.said import Said
-from snapengine.rest.target import BadTarget
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +42,7 @@ class App:
     async def _reply(self, said: Said) -> Coded:
         try:
             return await self._answered(said)
-        except BadTarget as e:
-            return replies.plain(400, str(e))
-        except Refused as e:
+        except Malformed as e:
             return replies.plain(e.status, e.text)
         except (errors.Error, OSError) as e:
             told = faults.of(e)

@@ -8,18 +8,10 @@ from typing import NamedTuple
 from snapengine import layout, store
 from snapengine.owners import AccountRecord
 from snapengine.rest import faults, index, sessions, signatures
+from snapengine.rest.faults import Malformed
 from snapengine.rest.sessions import Register
 
 _ENDED = "Session expired"
-
-
-class Refused(Exception):
-    """A request that is malformed before it is anybody's: an HTTP status and a plain text."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
-        self.text = text
 
 
 class Who(NamedTuple):
@@ -74,16 +66,16 @@ def of(said: str | None, signed: Signed, accounts: Accounts, register: Register)
     """
     Return who a request with this Authorization header is from.
 
-    Raises Refused without one, for one of another form, and for a signature whose date is off; NoSession otherwise.
+    Raises Malformed without one, for one of another form, and for a signature whose date is off; NoSession otherwise.
     """
     if not said:
-        raise Refused(400, "missing header 'Authorization'")
+        raise Malformed(400, "missing header 'Authorization'")
     scheme, _, rest = said.strip().partition(" ")
     if scheme == "OAuth" and rest.strip():
         return _by_session(rest.strip(), accounts, register)
     if scheme == "ZStack" and ":" in rest:
         return _by_key(rest.strip(), signed, accounts)
-    raise Refused(400, "invalid header 'Authorization': give 'OAuth <session>' or 'ZStack <key>:<signature>'")
+    raise Malformed(400, "invalid header 'Authorization': give 'OAuth <session>' or 'ZStack <key>:<signature>'")
 
 
 def _by_session(session: str, accounts: Accounts, register: Register) -> Who:
@@ -96,12 +88,12 @@ def _by_session(session: str, accounts: Accounts, register: Register) -> Who:
 
 def _by_key(said: str, signed: Signed, accounts: Accounts) -> Who:
     if signed.date is None:
-        raise Refused(400, "missing header 'Date'")
+        raise Malformed(400, "missing header 'Date'")
     instant = signatures.instant(signed.date)
     if instant is None:
-        raise Refused(400, "invalid header 'Date': give one like 'Thu, 08 Jun 2017 09:20:17 GMT'")
+        raise Malformed(400, "invalid header 'Date': give one like 'Thu, 08 Jun 2017 09:20:17 GMT'")
     if abs(instant - time.time()) > signatures.SKEW:
-        raise Refused(403, "the header 'Date' is more than 15 minutes off")
+        raise Malformed(403, "the header 'Date' is more than 15 minutes off")
     uuid, _, signature = said.partition(":")
     for account in accounts.all():
         for key in account.access_keys:

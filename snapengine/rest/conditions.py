@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from snapengine import errors, units
-from snapengine.rest.target import BadTarget
+from snapengine.rest.faults import Malformed
 
 OPERATORS = ("!=", ">=", "<=", "!?=", "!~=", "~=", "?=", "=", ">", "<", "is null", "not null")
 _NUMBER = re.compile(r"-?\d{1,30}", re.ASCII)
@@ -30,14 +30,14 @@ class Condition(NamedTuple):
 
 
 def parse(said: str) -> Condition:
-    """Return the condition that a q says; BadTarget for one without an operator or a field."""
+    """Return the condition that a q says; Malformed for one without an operator or a field."""
     for operator in OPERATORS:
         field, found, value = said.partition(operator)
         if found:
             if not field.strip():
                 break
             return Condition(field.strip(), operator, value)
-    raise BadTarget(f"invalid query string[q={said[:200]}]: give <field><operator><value>")
+    raise Malformed(400, f"invalid query string[q={said[:200]}]: give <field><operator><value>")
 
 
 def holds(condition: Condition, values: Iterable[Value]) -> bool:

@@ -7,7 +7,8 @@ import uuid
 from snapengine import errors
 from snapengine.engine import Engine
 from snapengine.rest import answers, authority, bodies, doors, faults, jobs, message, page, reads, replies, target
-from snapengine.rest.authority import Accounts, Refused, Signed, Who
+from snapengine.rest.authority import Accounts, Signed, Who
+from snapengine.rest.faults import Malformed
 from snapengine.rest.hooks import Hooks
 from snapengine.rest.index import Index
 from snapengine.rest.logins import Doorman
@@ -92,7 +93,7 @@ class Desk:
         """Answer a call that changes something, at once or as a job."""
         job = said.header("x-job-uuid")
         if job is not None and not jobs.is_uuid(job):
-            raise Refused(400, "invalid header 'X-Job-UUID': give 32 letters or digits")
+            raise Malformed(400, "invalid header 'X-Job-UUID': give 32 letters or digits")
         hook = self.hooks.wanted(said.header("x-web-hook"))
         if job is None and (hook is not None or "respond-async" in (said.header("prefer") or "").lower()):
             job = secrets.token_hex(16)

@@ -4,7 +4,8 @@ from snapengine import units
 from snapengine.inventory import Struct
 from snapengine.rest import bodies, faults, sessions
 from snapengine.rest.answers import Reply
-from snapengine.rest.authority import Accounts, Refused
+from snapengine.rest.authority import Accounts
+from snapengine.rest.faults import Malformed
 from snapengine.rest.logins import Crowded, Doorman
 from snapengine.rest.sessions import Register
 
@@ -20,12 +21,12 @@ class Session(Struct, frozen=True, kw_only=True):
 
 
 async def log_in(body: bodies.LogIn, accounts: Accounts, register: Register, doorman: Doorman) -> Reply:
-    """Open a session; WrongLogin, TooManySessions; Refused (429) while too many attempts wait."""
+    """Open a session; WrongLogin, TooManySessions; Malformed (429) while too many attempts wait."""
     account = accounts.named(body.account_name)
     try:
         right = await doorman.lets_in(body.account_name, account, body.password.lower())
     except Crowded as e:
-        raise Refused(429, "too many logins at once; try again in a few seconds") from e
+        raise Malformed(429, "too many logins at once; try again in a few seconds") from e
     if not right or account is None:
         raise faults.WrongLogin()
     opened = register.open(account)

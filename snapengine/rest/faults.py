@@ -1,4 +1,8 @@
-"""Errors as the contract tells them (section 2): the one place where an error of the engine becomes an error object."""
+"""
+Errors as the contract tells them (section 2): the one place where an error of the engine becomes an error object.
+
+What is malformed is told in plain text.
+"""
 
 from typing import ClassVar
 
@@ -19,6 +23,15 @@ class Envelope(Struct, frozen=True, kw_only=True):
     """The body of every business error: this key and no other."""
 
     error: Fault
+
+
+class Malformed(Exception):
+    """A request that is malformed, too large or too late: answered with an HTTP status and plain text."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
 
 
 class Missing(errors.NotFound):

@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import httptools
 
-from snapengine.rest.authority import Refused
+from snapengine.rest.faults import Malformed
 from snapengine.rest.worker import Outcome
 
 LOOPBACK = "localhost"  # among the allowed hosts: this machine by all its loopback names and addresses
@@ -51,9 +51,9 @@ class Hook(NamedTuple):
 
 
 def parse(url: str, allowed: Collection[str]) -> Hook:
-    """Return the hook that a client names; Refused (400) for what is no URL, or leads to a host that is not allowed."""
+    """Return the hook that a client names; Malformed (400) for no URL, or one to a host that is not allowed."""
     if not allowed:
-        raise Refused(400, "header 'X-Web-Hook' is not allowed here: the server has no setting 'web_hooks'")
+        raise Malformed(400, "header 'X-Web-Hook' is not allowed here: the server has no setting 'web_hooks'")
     try:
         parts = urlsplit(url if _URL.fullmatch(url) else "")
         usual = {"http": 80, "https": 443}.get(parts.scheme, 0)
@@ -61,9 +61,10 @@ def parse(url: str, allowed: Collection[str]) -> Hook:
     except ValueError:
         host, port = "", 0
     if not host or not port or parts.username is not None or parts.password is not None:
-        raise Refused(400, "invalid header 'X-Web-Hook': give a URL like 'http://localhost:5000/done', without a user")
+        what = "give a URL like 'http://localhost:5000/done', without a user"
+        raise Malformed(400, f"invalid header 'X-Web-Hook': {what}")
     if not _is_allowed(host, allowed):
-        raise Refused(400, f"header 'X-Web-Hook' leads to {host[:100]}, which the server's setting 'web_hooks' lacks")
+        raise Malformed(400, f"header 'X-Web-Hook' leads to {host[:100]}, which the server's setting 'web_hooks' lacks")
     return Hook(url, parts, host, port)
 
 

@@ -8,8 +8,8 @@ from starlette.requests import Request
 
 from snapengine import errors
 from snapengine.rest import target
-from snapengine.rest.authority import Refused
 from snapengine.rest.bodies import Body, Tagged
+from snapengine.rest.faults import Malformed
 from snapengine.rest.routes import Call, Match
 
 MAX_BODY = 2**20  # bytes
@@ -17,19 +17,19 @@ Raw = Mapping[str, msgspec.Raw]
 
 
 async def body(request: Request, seconds: float) -> bytes:
-    """Return the body; Refused (413) for one over 1 MiB, (408) for a sender that takes longer than so many seconds."""
+    """Return the body; Malformed (413) for one over 1 MiB, (408) for a sender that takes more than so many seconds."""
     said = request.headers.get("content-length", "0")
     if not said.isdecimal() or int(said[:20]) > MAX_BODY:
-        raise Refused(413, f"the body is larger than {MAX_BODY} bytes")
+        raise Malformed(413, f"the body is larger than {MAX_BODY} bytes")
     found = bytearray()
     try:
         async with asyncio.timeout(seconds):
             async for piece in request.stream():
                 found += piece
                 if len(found) > MAX_BODY:
-                    raise Refused(413, f"the body is larger than {MAX_BODY} bytes")
+                    raise Malformed(413, f"the body is larger than {MAX_BODY} bytes")
     except TimeoutError as e:
-        raise Refused(408, "the body did not come in time") from e
+        raise Malformed(408, "the body did not come in time") from e
     return bytes(found)
 
 
@@ -37,7 +37,7 @@ def meant(match: Match, raw: bytes, parameters: Sequence[tuple[str, str]]) -> tu
     """
     Return the call that a request means, and its body.
 
-    Raises Refused (400) for what is no JSON object or has no action's key, Invalid for fields of a wrong type.
+    Raises Malformed (400) for what is no JSON object or has no action's key, Invalid for fields of a wrong type.
     """
     if all(call.key is None for call in match.calls):
         return match.calls[0], _converted({k: v for k, v in parameters if v != ""}, match.calls[0].body)
@@ -46,14 +46,14 @@ def meant(match: Match, raw: bytes, parameters: Sequence[tuple[str, str]]) -> tu
         if (inner := said.get(call.key or "")) is not None:
             return call, _with_tags(_decoded(inner, call.body), said)
     keys = ", ".join(f"'{call.key}'" for call in match.calls)
-    raise Refused(400, f"the body has no key of an action; one of {keys} is needed")
+    raise Malformed(400, f"the body has no key of an action; one of {keys} is needed")
 
 
 def _object(raw: bytes) -> Raw:
     try:
         return msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise Refused(400, f"the body is no JSON object: {_said(e)}") from e
+        raise Malformed(400, f"the body is no JSON object: {_said(e)}") from e
 
 
 def _decoded(raw: msgspec.Raw, kind: type[Body]) -> Body:
@@ -62,7 +62,7 @@ def _decoded(raw: msgspec.Raw, kind: type[Body]) -> Body:
     except msgspec.ValidationError as e:
         raise errors.Invalid(what=str(e)) from e
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise Refused(400, f"the body is no JSON: {_said(e)}") from e
+        raise Malformed(400, f"the body is no JSON: {_said(e)}") from e
 
 
 def _converted(said: Mapping[str, str], kind: type[Body]) -> Body:
@@ -98,7 +98,7 @@ def _said(e: Exception) -> str:
 
 
 def segments(request: Request) -> tuple[str, ...] | None:
-    """Return the path's segments below the base, None for another path; BadTarget for what is no UTF-8."""
+    """Return the path's segments below the base, None for another path; Malformed for what is no UTF-8."""
     return target.path(raw_path(request).encode("latin-1"))
 
 

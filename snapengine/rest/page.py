@@ -8,9 +8,9 @@ from typing import NamedTuple
 from snapengine import errors
 from snapengine.rest import conditions, rows, target
 from snapengine.rest.conditions import Condition, Value
+from snapengine.rest.faults import Malformed
 from snapengine.rest.rows import Row
 from snapengine.rest.schema import Part
-from snapengine.rest.target import BadTarget
 
 LIMIT = 1000  # where none is given
 Parameters = Sequence[tuple[str, str]]
@@ -40,7 +40,7 @@ class Query(NamedTuple):
 
 
 def parse(parameters: Parameters) -> Query:
-    """Return the query that the parameters of a URL say; BadTarget for what can't be read. Others are ignored."""
+    """Return the query that the parameters of a URL say; Malformed for what can't be read. Others are ignored."""
     sort = (target.last(parameters, "sort") or "").strip()  # a + in a URL is a space
     fields = ",".join(target.every(parameters, "fields"))
     return Query(
@@ -66,14 +66,14 @@ def _number(parameters: Parameters, name: str, default: int) -> int:
     if said is None or said == "":
         return default
     if re.fullmatch(r"\d{1,18}", said, re.ASCII) is None:
-        raise BadTarget(f"invalid {name}[{said[:64]}]: give a whole number, 0 or more")
+        raise Malformed(400, f"invalid {name}[{said[:64]}]: give a whole number, 0 or more")
     return int(said)
 
 
 def _flag(parameters: Parameters, name: str) -> bool:
     said = (target.last(parameters, name) or "false").lower()
     if said not in ("true", "false"):
-        raise BadTarget(f"invalid {name}[{said[:64]}]: give true or false")
+        raise Malformed(400, f"invalid {name}[{said[:64]}]: give true or false")
     return said == "true"
 
 

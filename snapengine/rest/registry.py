@@ -11,7 +11,7 @@ import msgspec
 
 from snapengine import errors, inventory, translation
 from snapengine.rest import jobs, routes
-from snapengine.rest.authority import Refused
+from snapengine.rest.faults import Malformed
 from snapengine.rest.hooks import Hook, Hooks
 from snapengine.rest.jobs import Job
 from snapengine.rest.operations import Asked, Operations
@@ -44,7 +44,7 @@ class Registry:
         """
         Begin a call as a job, once that is written down; returns what ends with its outcome.
 
-        Raises Refused (400) where there is one of its uuid already, NoSpace and Denied where it can't be written.
+        Raises Malformed (400) where there is one of its uuid already, NoSpace and Denied where it can't be written.
         """
         uuid = asked.job
         self._require_new(uuid)
@@ -80,7 +80,7 @@ class Registry:
         for job in jobs.owing(self._root):
             try:
                 hook = self._hooks.wanted(job.hook)
-            except Refused:  # the setting has changed since
+            except Malformed:  # the setting has changed since
                 jobs.told(self._root, job.uuid)
             else:
                 self._resumed.add(task := asyncio.create_task(self._owed(job.uuid, hook)))
@@ -150,8 +150,8 @@ class Registry:
         return RUNNING
 
 
-def _duplicate(uuid: str) -> Refused:
-    return Refused(400, f"Duplicate job uuid[{uuid}]")
+def _duplicate(uuid: str) -> Malformed:
+    return Malformed(400, f"Duplicate job uuid[{uuid}]")
 
 
 def _begin(root: Path, asked: Asked) -> None:

@@ -7,19 +7,17 @@ A plus and %20 are a space. The query begins at the first `?`; later ones are da
 from collections.abc import Sequence
 from urllib.parse import unquote_to_bytes
 
+from snapengine.rest.faults import Malformed
+
 BASE = "/zstack"
 
 
-class BadTarget(ValueError):
-    """The path or query can't be read; the text says why."""
-
-
 def text(raw: bytes) -> str:
-    """Return what percent-encoded bytes say; BadTarget for what is no UTF-8."""
+    """Return what percent-encoded bytes say; Malformed for what is no UTF-8."""
     try:
         return unquote_to_bytes(raw).decode()
     except UnicodeDecodeError as e:
-        raise BadTarget("the URL is not valid UTF-8") from e
+        raise Malformed(400, "the URL is not valid UTF-8") from e
 
 
 def path(raw: bytes) -> tuple[str, ...] | None:
