@@ -105,9 +105,16 @@ def pour(source: int, target: int, told: Callable[[int], None] = lambda length: 
     for start in range(0, size, units.MIB):
         piece = os.pread(source, units.MIB, start)
         for begin, end in _data(piece):
-            os.pwrite(target, piece[begin:end], start + begin)
+            _write(target, piece[begin:end], start + begin)
         told(len(piece))
     os.ftruncate(target, size)
+
+
+def _write(fd: int, data: bytes, at: int) -> None:
+    """Write all of data: a disk that gets full takes what fits and tells only how much that was."""
+    while data:
+        done = os.pwrite(fd, data, at)
+        data, at = data[done:], at + done
 
 
 def _data(piece: bytes) -> Iterator[tuple[int, int]]:

@@ -333,6 +333,19 @@ def test_a_copy_holds_the_same_and_takes_no_room_for_zeros(tmp_path: Path, shape
     assert os.stat(target).st_blocks * 512 <= shape.count("x") * 65536 + -(-tail // 4096) * 4096
 
 
+@privileged.needs_root
+@pytest.mark.root
+@pytest.mark.parametrize("pages", [0, 1, 31, 63])
+def test_a_copy_of_which_only_a_part_has_room_is_an_error(tmp_path: Path, pages: int) -> None:
+    """The file system takes what fits of the last write, tells only how much that was, and has holes for the rest."""
+    source = tmp_path / "source"
+    source.write_bytes(b"x" * 64 * 4096)
+    with privileged.small_disk(tmp_path / "disk", 1024) as disk, opened(source) as fd:
+        with privileged.filled(disk, pages * 4096), pytest.raises(OSError) as e:
+            durable.copy(fd, disk / "target", lambda length: None)
+    assert e.value.errno == errno.ENOSPC
+
+
 def test_a_file_without_a_name_is_ours_alone(tmp_path: Path) -> None:
     fd = durable.unnamed(tmp_path)
     status = os.fstat(fd)
