@@ -39,6 +39,7 @@ class Entry(inventory.Struct, frozen=True, kw_only=True):
     modified of a member: mtime (nanoseconds) of the active image that its commit replaces, as the operation found it
     second   of a member: the name in made that is that image's second one
     request  the call of a server that asked for it, as its access log names it
+    allocated  of a shrink: the bytes that the image took before, which nothing else tells once it is done
     """
 
     uuid: str
@@ -65,6 +66,7 @@ class Entry(inventory.Struct, frozen=True, kw_only=True):
     modified: int | None = None
     second: str | None = None
     request: str | None = None
+    allocated: int | None = None
 
 
 def parts(entry: Entry) -> tuple[Entry, ...]:

@@ -94,6 +94,12 @@ def has_ended(root: Path, request: str) -> bool:
     return os.path.lexists(_ended(root, request))
 
 
+def ended(root: Path, request: str) -> Entry:
+    """Return the entry, as it was begun, of an operation of this call that is done."""
+    path = _ended(root, request)
+    return inventory.decode(records.read_bytes(path), Entry, path)
+
+
 def forget(root: Path, request: str) -> None:
     """Let go of what tells that an operation of this call is done, once its client can be told."""
     durable.unlink(_ended(root, request))

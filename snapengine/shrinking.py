@@ -98,7 +98,8 @@ def _replace(work: Held, record: SnapshotRecord, old: Image, progress: Progress 
         made = _copy(old.layer, layers, new, progress)
         return plan(made.allocated) if made.allocated < old.layer.allocated else None
 
-    over_frozen(work, plan(0).entry, old, making)
+    entry = msgspec.structs.replace(plan(0).entry, allocated=old.layer.allocated)
+    over_frozen(work, entry, old, making)
 
 
 def over_frozen(work: Held, entry: Entry, old: Image, making: Callable[[Path], Plan | None]) -> None:

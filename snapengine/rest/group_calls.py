@@ -43,12 +43,17 @@ def update(engine: Engine, at: At, body: bodies.Described) -> Reply:
 
 def revert(engine: Engine, at: At, body: bodies.Body) -> Reply:
     """Take all volumes of a group back to it, or none."""
-    found = engine.get_group(at["uuid"])
+    told = reverted(engine, at)
     engine.revert_group(at["uuid"])
+    return told
+
+
+def reverted(engine: Engine, at: At) -> Reply:
+    """Return what a revert to a group answers once it is done."""
+    refs = engine.get_group(at["uuid"]).volume_snapshot_refs
     return {
         "results": [
-            Reverted(snapshot_uuid=ref.volume_snapshot_uuid, volume_uuid=ref.volume_uuid, success=True)
-            for ref in found.volume_snapshot_refs
+            Reverted(snapshot_uuid=ref.volume_snapshot_uuid, volume_uuid=ref.volume_uuid, success=True) for ref in refs
         ]
     }
 

@@ -65,7 +65,7 @@ def remove_several(engine: Engine, at: At, body: bodies.BatchDelete) -> Reply:
     """Delete snapshots of one volume, each without its descendants; those that are unknown are deleted already."""
     wanted = tuple(dict.fromkeys(body.uuids))
     results = {uuid: delete.Deleted(snapshot_uuid=uuid, success=True) for uuid in wanted}
-    there = {snapshot.uuid: snapshot.volume_uuid for snapshot in _known(engine, wanted)}
+    there = {snapshot.uuid: snapshot.volume_uuid for snapshot in known(engine, wanted)}
     if len(set(there.values())) > 1:
         raise errors.Invalid(what="the snapshots are of several volumes; delete those of one volume at a time")
     try:
@@ -77,7 +77,7 @@ def remove_several(engine: Engine, at: At, body: bodies.BatchDelete) -> Reply:
     return {"results": list(results.values())}
 
 
-def _known(engine: Engine, wanted: tuple[str, ...]) -> Iterator[Snapshot]:
+def known(engine: Engine, wanted: tuple[str, ...]) -> Iterator[Snapshot]:
     """Give those of the snapshots wanted that are there."""
     for uuid in wanted:
         try:

@@ -1,5 +1,6 @@
 """The calls that give objects tags and take them away, each by one verb of the engine; they run in a worker."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 from snapengine import errors
@@ -7,6 +8,7 @@ from snapengine.engine import Engine
 from snapengine.rest import bodies
 from snapengine.rest.answers import Reply
 from snapengine.rest.things import At
+from snapengine.tag import Tag
 
 
 def create_system(engine: Engine, at: At, body: bodies.CreateTag) -> Reply:
@@ -20,9 +22,13 @@ def create_user(engine: Engine, at: At, body: bodies.CreateTag) -> Reply:
 
 
 def _created(engine: Engine, body: bodies.CreateTag, user: bool) -> Reply:
-    tags = engine.add_tag(body.resource_uuid, body.tag, user=user)
+    return {"inventory": given(engine.add_tag(body.resource_uuid, body.tag, user=user), body, user)}
+
+
+def given(tags: Sequence[Tag], body: bodies.CreateTag, user: bool) -> Tag | None:
+    """Return that one of an object's tags which a call gives it; None where it has it not."""
     wanted = (body.tag, "User" if user else "System")
-    return {"inventory": next(each for each in tags if (each.tag, each.type) == wanted)}
+    return next((each for each in tags if (each.tag, each.type) == wanted), None)
 
 
 def remove(engine: Engine, at: At, body: bodies.Body) -> Reply:
