@@ -7,8 +7,9 @@
 python := .venv/bin/python
 # The command as a user has it; Debian keeps mkfs.xfs and libvirtd out of a user's PATH.
 with_venv := PATH="$$PWD/.venv/bin:$$PATH:/usr/sbin:/sbin"
-# Freed contents go back to the system: a fork takes the longer the more memory a process has.
-lean := MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=131072
+# Freed contents go back to the system: a fork takes the longer the more memory a process has. And modules are compiled
+# once, also where the environment forbids to keep them: hundreds of commands are started.
+lean := PYTHONDONTWRITEBYTECODE= MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=131072
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s  %s\n", $$1, $$2}' Makefile

@@ -384,7 +384,9 @@ def _revert_lost(oracle: Oracle, things: Things) -> None:
 
 
 def _restore_over_lost(oracle: Oracle, things: Things) -> None:
-    oracle.engine.restore_trash(things.item)
+    """Restore the item that there is, unless the recovery of a killed restore has done so."""
+    if things.item in {item.uuid for item in oracle.engine.list_trash()}:
+        oracle.engine.restore_trash(things.item)
     oracle.expected[things.volume] = oracle.expected.pop(things.item)
 
 
