@@ -9,7 +9,7 @@ from snapengine import layout, store
 from snapengine.owners import AccountRecord
 from snapengine.rest import faults, index, sessions, signatures
 from snapengine.rest.faults import Malformed
-from snapengine.rest.sessions import Register
+from snapengine.rest.sessions import Sessions
 
 _ENDED = "Session expired"
 
@@ -62,7 +62,7 @@ class Accounts:
         return next((account for account in self.all() if account.name == name), None)
 
 
-def of(said: str | None, signed: Signed, accounts: Accounts, register: Register) -> Who:
+def of(said: str | None, signed: Signed, accounts: Accounts, opened: Sessions) -> Who:
     """
     Return who a request with this Authorization header is from.
 
@@ -72,18 +72,21 @@ def of(said: str | None, signed: Signed, accounts: Accounts, register: Register)
         raise Malformed(400, "missing header 'Authorization'")
     scheme, _, rest = said.strip().partition(" ")
     if scheme == "OAuth" and rest.strip():
-        return _by_session(rest.strip(), accounts, register)
+        if (who := by_session(rest.strip(), accounts, opened)) is None:
+            raise faults.NoSession(what=_ENDED)
+        return who
     if scheme == "ZStack" and ":" in rest:
         return _by_key(rest.strip(), signed, accounts)
     raise Malformed(400, "invalid header 'Authorization': give 'OAuth <session>' or 'ZStack <key>:<signature>'")
 
 
-def _by_session(session: str, accounts: Accounts, register: Register) -> Who:
-    kept = register.account_of(session)
+def by_session(session: str, accounts: Accounts, opened: Sessions) -> Who | None:
+    """Return whose a session is; None for one that is unknown or has ended."""
+    kept = opened.find(session)
     for account in accounts.all():
         if kept is not None and sessions.is_opened_by(kept, account):
             return Who(account.uuid, account.name)
-    raise faults.NoSession(what=_ENDED)
+    return None
 
 
 def _by_key(said: str, signed: Signed, accounts: Accounts) -> Who:

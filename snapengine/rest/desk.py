@@ -19,7 +19,7 @@ from snapengine.rest.registry import RUNNING, Registry
 from snapengine.rest.replies import Coded
 from snapengine.rest.routes import Call, Match
 from snapengine.rest.said import Said
-from snapengine.rest.sessions import Register
+from snapengine.rest.sessions import Sessions
 from snapengine.rest.unsupported import WHY
 from snapengine.rest.worker import failed
 
@@ -33,7 +33,7 @@ class Desk:
         self._operations = operations
         self._options = options
         self._accounts = Accounts(engine.root)
-        self._register = Register(engine.root, options.session_seconds)
+        self._sessions = Sessions(engine.root, options.session_seconds)
         self._doorman = Doorman()
         self.hooks = Hooks(options.web_hooks)
         self.registry = Registry(engine.root, operations, self.hooks)
@@ -60,14 +60,14 @@ class Desk:
     async def _at_the_door(self, said: Said, call: Call, body: bodies.Body) -> Coded:
         """Answer a call that needs no authorization."""
         if isinstance(body, bodies.LogIn):
-            opened = await doors.log_in(body, self._accounts, self._register, self._doorman)
+            opened = await doors.log_in(body, self._accounts, self._sessions, self._doorman)
             return replies.json(answers.document(opened, said.wants_schema))
         uuid = said.at["uuid"]
         if call.special == "job":
             return self._poll(said, uuid)
         if call.special == "valid":
-            return replies.json(answers.document(doors.is_valid(uuid, self._accounts, self._register)))
-        self._register.close(uuid)
+            return replies.json(answers.document(doors.is_valid(uuid, self._accounts, self._sessions)))
+        self._sessions.close(uuid)
         return replies.json(b"{}")
 
     def _poll(self, said: Said, uuid: str) -> Coded:
@@ -85,7 +85,7 @@ class Desk:
     def _who(self, said: Said) -> Who:
         path = message.raw_path(said.request).removeprefix(target.BASE)
         signed = Signed(said.request.method, path, said.header("date"))
-        who = authority.of(said.header("authorization"), signed, self._accounts, self._register)
+        who = authority.of(said.header("authorization"), signed, self._accounts, self._sessions)
         said.account = who.name
         return who
 

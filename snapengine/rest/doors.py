@@ -1,13 +1,13 @@
-"""Log in, log out, and whether a session is valid (contract, section 2, auth)."""
+"""Open a session, and tell whether one is valid (contract, section 2, auth)."""
 
 from snapengine import units
 from snapengine.inventory import Struct
-from snapengine.rest import bodies, faults, sessions
+from snapengine.rest import authority, bodies, faults
 from snapengine.rest.answers import Reply
 from snapengine.rest.authority import Accounts
 from snapengine.rest.faults import Malformed
 from snapengine.rest.logins import Crowded, Doorman
-from snapengine.rest.sessions import Register
+from snapengine.rest.sessions import Sessions
 
 
 class Session(Struct, frozen=True, kw_only=True):
@@ -20,7 +20,7 @@ class Session(Struct, frozen=True, kw_only=True):
     expired_date: str
 
 
-async def log_in(body: bodies.LogIn, accounts: Accounts, register: Register, doorman: Doorman) -> Reply:
+async def log_in(body: bodies.LogIn, accounts: Accounts, sessions: Sessions, doorman: Doorman) -> Reply:
     """Open a session; WrongLogin, TooManySessions; Malformed (429) while too many attempts wait."""
     account = accounts.named(body.account_name)
     try:
@@ -29,7 +29,7 @@ async def log_in(body: bodies.LogIn, accounts: Accounts, register: Register, doo
         raise Malformed(429, "too many logins at once; try again in a few seconds") from e
     if not right or account is None:
         raise faults.WrongLogin()
-    opened = register.open(account)
+    opened = sessions.open(account)
     return {
         "inventory": Session(
             uuid=opened.uuid,
@@ -41,7 +41,6 @@ async def log_in(body: bodies.LogIn, accounts: Accounts, register: Register, doo
     }
 
 
-def is_valid(session: str, accounts: Accounts, register: Register) -> Reply:
+def is_valid(session: str, accounts: Accounts, sessions: Sessions) -> Reply:
     """Tell whether a session has not ended."""
-    kept = register.account_of(session)
-    return {"valid": kept is not None and any(sessions.is_opened_by(kept, account) for account in accounts.all())}
+    return {"valid": authority.by_session(session, accounts, sessions) is not None}

@@ -30,7 +30,7 @@ class Kept(Struct, frozen=True, kw_only=True):
     ends: int
 
 
-class Sessions(Struct, frozen=True, kw_only=True):
+class SessionsRecord(Struct, frozen=True, kw_only=True):
     """sessions.json."""
 
     schema_version: int
@@ -45,7 +45,7 @@ class Opened(NamedTuple):
     ends: int
 
 
-class Register:
+class Sessions:
     """The sessions of a store, kept in memory and written down at each login and logout."""
 
     def __init__(self, root: Path, seconds: int) -> None:
@@ -68,7 +68,7 @@ class Register:
         self._write()
         return Opened(uuid, now, ends)
 
-    def account_of(self, session: str) -> Kept | None:
+    def find(self, session: str) -> Kept | None:
         """Return a session that has not ended; None for any other text."""
         found = self._kept.get(_sha(session))
         return found if found is not None and found.ends > time.time() else None
@@ -79,7 +79,7 @@ class Register:
             self._write()
 
     def _write(self) -> None:
-        every = Sessions(schema_version=inventory.SCHEMA_VERSION, sessions=tuple(self._kept.values()))
+        every = SessionsRecord(schema_version=inventory.SCHEMA_VERSION, sessions=tuple(self._kept.values()))
         durable.make_directory(self._path.parent)
         durable.write(self._path, inventory.encode(every), 0o600)
 
@@ -92,7 +92,7 @@ def is_opened_by(kept: Kept, account: AccountRecord) -> bool:
 def _read(path: Path) -> tuple[Kept, ...]:
     """Return the sessions that a server before this one left; a damaged file is as good as none."""
     try:
-        return records.read(path, Sessions).sessions
+        return records.read(path, SessionsRecord).sessions
     except (FileNotFoundError, errors.Corrupt):
         return ()
 
