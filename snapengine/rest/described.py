@@ -90,7 +90,6 @@ def _summary(call: Call) -> str:
         return f"{call.name}: always refused, with the reason."
     source = call.verb or call.read
     said = (source.__doc__ or "").strip().split("\n")[0] if source is not None else _SPECIAL[call.name]
-    said = said.replace(" (contract, section 1)", "")
     return f"{said[:-1]}, the one of this uuid." if call.name.startswith("get") and call.read is not None else said
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -14,6 +15,7 @@ from snapengine.rest.routes import Call, Match
 
 MAX_BODY = 2**20  # bytes
 Raw = Mapping[str, msgspec.Raw]
+Some = TypeVar("Some", bound=Body)
 
 
 async def body(request: Request, seconds: float) -> bytes:
@@ -44,7 +46,7 @@ def meant(match: Match, raw: bytes, parameters: Sequence[tuple[str, str]]) -> tu
     said = _object(raw)
     for call in match.calls:
         if (inner := said.get(call.key or "")) is not None:
-            return call, _with_tags(_decoded(inner, call.body), said)
+            return call, _with_tags(_decoded(inner, call.body), raw)
     keys = ", ".join(f"'{call.key}'" for call in match.calls)
     raise Malformed(400, f"the body has no key of an action; one of {keys} is needed")
 
@@ -56,7 +58,7 @@ def _object(raw: bytes) -> Raw:
         raise Malformed(400, f"the body is no JSON object: {_said(e)}") from e
 
 
-def _decoded(raw: msgspec.Raw, kind: type[Body]) -> Body:
+def _decoded(raw: bytes | msgspec.Raw, kind: type[Some]) -> Some:
     try:
         return _converted({}, kind) if bytes(raw) == b"null" else msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as e:
@@ -65,19 +67,18 @@ def _decoded(raw: msgspec.Raw, kind: type[Body]) -> Body:
         raise Malformed(400, f"the body is no JSON: {_said(e)}") from e
 
 
-def _converted(said: Mapping[str, str], kind: type[Body]) -> Body:
+def _converted(said: Mapping[str, str], kind: type[Some]) -> Some:
     try:
         return msgspec.convert(said, kind, strict=False)
     except msgspec.ValidationError as e:
         raise errors.Invalid(what=str(e)) from e
 
 
-def _with_tags(body: Body, said: Raw) -> Body:
+def _with_tags(body: Body, raw: bytes) -> Body:
     """Return a body with the tags that stand beside it too."""
     if not isinstance(body, Tagged):
         return body
-    beside = _decoded(msgspec.Raw(msgspec.json.encode({k: v for k, v in said.items() if k in _TAGS})), _Tags)
-    assert isinstance(beside, _Tags)
+    beside = _decoded(raw, _Tags)
     return msgspec.structs.replace(
         body,
         system_tags=tuple(dict.fromkeys((*(body.system_tags or ()), *(beside.system_tags or ())))),
@@ -88,9 +89,6 @@ def _with_tags(body: Body, said: Raw) -> Body:
 class _Tags(Body, frozen=True, kw_only=True):
     system_tags: tuple[str, ...] | None = None
     user_tags: tuple[str, ...] | None = None
-
-
-_TAGS = ("systemTags", "userTags")
 
 
 def _said(e: Exception) -> str:

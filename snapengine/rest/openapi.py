@@ -5,7 +5,7 @@ import re
 
 import msgspec
 
-from snapengine.rest import described, examples, routes, shapes
+from snapengine.rest import described, examples, routes, shapes, target
 from snapengine.rest.bodies import Body
 from snapengine.rest.faults import Envelope
 from snapengine.rest.routes import Call
@@ -59,7 +59,7 @@ def document() -> bytes:
                 "version": __version__,
                 "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             },
-            "servers": [{"url": routes.PREFIX}],
+            "servers": [{"url": target.PREFIX}],
             "security": [{"session": []}, {"signature": []}],
             "tags": [{"name": name} for name in _chapters(paths)],
             "paths": {**paths, **_pages()},
@@ -127,7 +127,7 @@ def _responses() -> Json:
         "Refused": described.reply(
             "Refused, or failed.", "application/json",
             {"schema": shapes.ref(Envelope), "examples": {
-                f"{each.call}: {each.reply['error']['code']}".replace(": ", "-"): {"value": each.reply}
+                f"{each.call}-{each.reply['error']['code']}": {"value": each.reply}
                 for each in refused
             }},
         ),

@@ -1,8 +1,8 @@
 """
 Every call of the contract as data: method, path, the body's key, and what answers it (contract, sections 1 to 3).
 
-Paths lie below /zstack/v1. A literal segment wins over one in braces. Several rows may share a method and a path, and
-the body's key tells them apart.
+Paths lie below target.PREFIX. A literal segment wins over one in braces. Several rows may share a method and a path,
+and the body's key tells them apart.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,8 +15,6 @@ from snapengine.rest.bodies import Body
 from snapengine.rest.page import Query
 from snapengine.rest.reads import Reader
 from snapengine.rest.things import At, Touches, in_body, in_path
-
-PREFIX = "/zstack/v1"
 
 Verb = Callable[[Engine, At, Any], Reply]
 Read = Callable[[Reader, Query], Reply]

@@ -5,7 +5,7 @@ import time
 
 from starlette.requests import Request
 
-from snapengine.rest import routes
+from snapengine.rest import target
 from snapengine.rest.things import At
 
 
@@ -34,4 +34,4 @@ class Said:
         """Return where a job is polled: on the host that the client used."""
         url = self.request.url
         host = self.header("host") or url.netloc
-        return f"{url.scheme}://{host}{routes.PREFIX}/api-jobs/{job}"
+        return f"{url.scheme}://{host}{target.PREFIX}/api-jobs/{job}"

@@ -1,4 +1,4 @@
-"""The calls that change snapshots, each by one verb of the engine; they run in a worker."""
+"""The calls that change snapshots (contract, sections 1 and 3), each by one verb of the engine, in a worker."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from snapengine.rest.things import At
 
 
 def create(engine: Engine, at: At, body: bodies.Tagged) -> Reply:
-    """Create a snapshot of a volume (contract, section 1)."""
+    """Create a snapshot of a volume."""
     made = engine.create_snapshot(
         at["volumeUuid"],
         body.name,

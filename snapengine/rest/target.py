@@ -9,7 +9,8 @@ from urllib.parse import unquote_to_bytes
 
 from snapengine.rest.faults import Malformed
 
-BASE = "/zstack"
+BASE = "/zstack"  # what the paths that are signed do without
+PREFIX = f"{BASE}/v1"
 
 
 def text(raw: bytes) -> str:
@@ -22,14 +23,14 @@ def text(raw: bytes) -> str:
 
 def path(raw: bytes) -> tuple[str, ...] | None:
     """
-    Return the segments of a path below /zstack/v1, None for one that does not lie there.
+    Return the segments of a path below PREFIX, None for one that does not lie there.
 
     They are taken apart before they are decoded, so an encoded slash stays in its segment.
     """
-    first, *segments = [text(part) for part in raw.split(b"/")]
-    if first or segments[:2] != ["zstack", "v1"]:
+    segments = [text(part) for part in raw.split(b"/")]
+    if segments[:3] != PREFIX.split("/"):
         return None
-    found = segments[2:]
+    found = segments[3:]
     return tuple(found[:-1] if found and not found[-1] else found)
 
 
