@@ -9,19 +9,17 @@ import errno
 import fcntl
 import os
 import signal
-import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from snapengine import errors, inspector, lock
+from snapengine import bytelock, errors, inspector, lock
 
 PATIENCE = 0.5  # seconds; a `qemu-img info` that just looks is gone by then
 
 _USED, _NOT_SHARED, _RANGE = 100, 200, 64
 _NO_WRITERS = _NOT_SHARED + 1
-_FLOCK = "hhqqi4x"
 
 
 @contextmanager
@@ -35,11 +33,11 @@ def held(path: Path, volume: str) -> Iterator[int]:
     fd = inspector.open_image(path)
     try:
         os.set_inheritable(fd, True)
-        _set(fd, fcntl.F_RDLCK)
+        bytelock.share(fd, _NO_WRITERS)
         _refuse_users(fd, path, volume)
         yield fd
     finally:
-        _set(fd, fcntl.F_UNLCK)
+        bytelock.release(fd, _NO_WRITERS)
         os.close(fd)
 
 
@@ -60,10 +58,6 @@ def require_unused(path: Path, volume: str) -> None:
         pass
 
 
-def _set(fd: int, kind: int) -> None:
-    fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack(_FLOCK, kind, os.SEEK_SET, _NO_WRITERS, 1, 0))
-
-
 def _refuse_users(fd: int, path: Path, volume: str) -> None:
     deadline = time.monotonic() + PATIENCE
     while is_used(fd):
@@ -74,7 +68,7 @@ def _refuse_users(fd: int, path: Path, volume: str) -> None:
 
 def is_used(fd: int) -> bool:
     """Tell whether another open file description holds one of QEMU's locks on the image."""
-    return _is_locked(fd, _USED, _RANGE) or _is_locked(fd, _NOT_SHARED, _RANGE)
+    return bytelock.is_locked(fd, _USED, _RANGE) or bytelock.is_locked(fd, _NOT_SHARED, _RANGE)
 
 
 @contextmanager
@@ -85,20 +79,13 @@ def reading(fd: int, path: Path) -> Iterator[None]:
     Raises Busy with the holder's name when some QEMU writes to it already.
     """
     os.set_inheritable(fd, True)
-    _set(fd, fcntl.F_RDLCK)
+    bytelock.share(fd, _NO_WRITERS)
     try:
-        if _is_locked(fd, _USED + 1, 1):
+        if bytelock.is_locked(fd, _USED + 1, 1):
             raise errors.Busy(what=f"{path} is open for writing in {holder(fd)}; shut the VM down first")
         yield
     finally:
-        _set(fd, fcntl.F_UNLCK)
-
-
-def _is_locked(fd: int, start: int, length: int) -> bool:
-    """Tell whether another open file description has locked any of these bytes."""
-    asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
-    kind, *_ = struct.unpack(_FLOCK, fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked))
-    return bool(kind != fcntl.F_UNLCK)
+        bytelock.release(fd, _NO_WRITERS)
 
 
 @contextmanager

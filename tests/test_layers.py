@@ -33,7 +33,7 @@ LAYERS = (
     ("attributes", "inspector", "intent", "tree", "visible"),
     ("checks", "extents"),
     ("clusters", "tables"),
-    ("arguments", "command", "layout", "owners", "passwords", "qcow2"),
+    ("arguments", "bytelock", "command", "layout", "owners", "passwords", "qcow2"),
     ("inventory", "limits", "ownership", "printed"),
     ("spans", "translation", "units"),
     ("errors", "version"),

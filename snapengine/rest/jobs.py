@@ -7,11 +7,9 @@ whose file says that it runs while nobody holds the lock was cut off. A call has
 one that takes too long becomes a job while it runs.
 """
 
-import fcntl
 import hashlib
 import os
 import re
-import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,13 +18,12 @@ from typing import Literal
 
 import msgspec
 
-from snapengine import durable, errors, inventory, layout, records
+from snapengine import bytelock, durable, errors, inventory, layout, records
 from snapengine.inventory import Struct
 
 DIRECTORY = f"{layout.SERVER}/jobs"
 KEPT = 3 * 3600  # seconds
 LOCKS = "jobs.lock"  # in the server's directory
-_FLOCK = "hhqqi4x"  # struct flock
 _UUID = re.compile(r"[0-9A-Za-z_-]{32}", re.ASCII)
 
 
@@ -67,17 +64,20 @@ def end(root: Path, uuid: str, done: bool, answer: bytes) -> None:
     """Write down how a job ended, whole and durably, unless that was done; one that is forgotten stays so."""
     job = read(root, uuid)
     if job is not None and job.status == "running":
-        ended = msgspec.structs.replace(job, status="done" if done else "failed", answer=msgspec.Raw(answer))
-        with suppress(errors.NoSpace, errors.Invalid, OSError):  # it then counts as cut off, which tells the same
-            durable.write(_path(root, uuid), inventory.encode(ended), 0o600)
+        # Where that fails it counts as cut off, which tells the same.
+        _rewrite(root, msgspec.structs.replace(job, status="done" if done else "failed", answer=msgspec.Raw(answer)))
+
+
+def _rewrite(root: Path, job: Job) -> None:
+    with suppress(errors.NoSpace, errors.Invalid, OSError):
+        durable.write(_path(root, job.uuid), inventory.encode(job), 0o600)
 
 
 def told(root: Path, uuid: str) -> None:
     """Write down that nothing is owed to a job's hook any more; where that fails it may be told again."""
     job = read(root, uuid)
     if job is not None and job.hook is not None:
-        with suppress(errors.NoSpace, errors.Invalid, OSError):
-            durable.write(_path(root, uuid), inventory.encode(msgspec.structs.replace(job, hook=None)), 0o600)
+        _rewrite(root, msgspec.structs.replace(job, hook=None))
 
 
 def owing(root: Path) -> Iterator[Job]:
@@ -104,7 +104,7 @@ def working(root: Path, uuid: str) -> Iterator[None]:
     """Let others know, for the block, that somebody works on a job, or on a call that may become it."""
     fd = _locks(root)
     try:
-        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _place(fcntl.F_RDLCK, uuid))
+        bytelock.share(fd, _place(uuid))
         yield
     finally:
         os.close(fd)
@@ -114,8 +114,7 @@ def is_worked_on(root: Path, uuid: str) -> bool:
     """Tell whether somebody works on a job."""
     fd = _locks(root)
     try:
-        kind, *_ = struct.unpack(_FLOCK, fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _place(fcntl.F_WRLCK, uuid)))
-        return bool(kind != fcntl.F_UNLCK)
+        return bytelock.is_locked(fd, _place(uuid))
     finally:
         os.close(fd)
 
@@ -126,10 +125,9 @@ def _locks(root: Path) -> int:
     return os.open(root / layout.SERVER / LOCKS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
-def _place(kind: int, uuid: str) -> bytes:
-    """Return a lock (fcntl(2)) on the byte of a job; that two jobs have the same is as good as impossible."""
-    place = int.from_bytes(hashlib.sha256(uuid.encode()).digest()[:8]) >> 2
-    return struct.pack(_FLOCK, kind, os.SEEK_SET, place, 1, 0)
+def _place(uuid: str) -> int:
+    """Return the byte of a job; that two jobs have the same is as good as impossible."""
+    return int.from_bytes(hashlib.sha256(uuid.encode()).digest()[:8]) >> 2
 
 
 def sweep(root: Path) -> None:
