@@ -1,13 +1,12 @@
 """Calls that go on as jobs: polled without a session, kept over a restart, decided by what is there."""
 
+import asyncio
 import json
 import os
 import re
 import signal
 import socket
-import threading
 import time
-import uuid as uuids
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -17,13 +16,22 @@ import httpx
 import msgspec
 import pytest
 
-from snapengine import inventory, lock
+from snapengine import inventory, layout, lock
 from snapengine.engine import Engine
-from snapengine.rest import jobs
+from snapengine.rest import jobs, registry, routes
+from snapengine.rest.authority import Who
+from snapengine.rest.bodies import Tagged
+from snapengine.rest.hooks import Hooks
+from snapengine.rest.index import Index
 from snapengine.rest.jobs import Job
+from snapengine.rest.lines import Lines
+from snapengine.rest.operations import Asked, Operations
+from snapengine.rest.registry import Registry
+from snapengine.rest.workers import Workers
 from tests.serving import MIB, Client, Server, is_alive
 
 JOB = "0123456789abcdef0123456789abcdef"
+CREATE = routes.BY_NAME["createVolumeSnapshot"]
 
 
 def create(client: Client, volume: str, name: str = "n", **headers: str) -> httpx.Response:
@@ -80,6 +88,59 @@ def test_a_job_uuid_means_nothing_where_nothing_is_changed(server: Server, clien
     assert client.call("GET", "/zones", X_Job_UUID="x").status_code == 200
     for unknown in ("f" * 32, "x", "%2e%2e%2fsessions", "a" * 500):
         assert client.text("GET", f"/api-jobs/{unknown}") == (404, "the job is unknown, or was forgotten")
+
+
+def kept(root: Path, uuid: str, age: float = 0.0, **more: Any) -> Path:
+    """Write down a job of so many seconds ago, as a server does, and return its file."""
+    said = {"name": "deleteVolumeSnapshot", "at": {"uuid": JOB}, "body": msgspec.Raw(b"{}"), "request": "0" * 16}
+    job = {"schema_version": inventory.SCHEMA_VERSION, "uuid": uuid, "fresh": JOB, "created": int(time.time() - age)}
+    jobs.begin(root, Job(**{**job, **said, **more}))
+    path = root / jobs.DIRECTORY / f"{uuid}.json"
+    os.utime(path, (time.time() - age,) * 2)
+    return path
+
+
+def test_a_poll_of_what_failed_under_another_server_is_logged_with_its_code(server: Server, client: Client) -> None:
+    error = b'{"error":{"code":"PS.1000","description":"Not enough room","details":"full"}}'
+    kept(server.root, "8" * 32, status="failed", answer=msgspec.Raw(error))
+
+    reply = client.call("GET", f"/api-jobs/{'8' * 32}")
+
+    assert (reply.status_code, reply.content) == (503, error)
+    (line,) = [line for line in server.log.read_text().splitlines() if reply.headers["x-request-id"] in line]
+    assert json.loads(line)["code"] == "PS.1000"
+
+
+def test_jobs_are_forgotten_after_three_hours_unless_somebody_works_on_them(tmp_path: Path) -> None:
+    old, busy, young = (kept(tmp_path, letter * 32, age) for letter, age in (("a", 11000), ("b", 11000), ("c", 10000)))
+
+    with jobs.working(tmp_path, busy.stem):
+        jobs.sweep(tmp_path)
+
+    assert [path.exists() for path in (old, busy, young)] == [False, True, True]
+
+
+def test_a_server_looks_for_jobs_to_forget_from_time_to_time_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Engine.init(tmp_path / "storage").root
+    operations = Operations(Index(root), Workers(root, 1, 1.0), Lines(10))
+    left = []
+
+    async def begin() -> None:
+        known = Registry(root, operations, Hooks(()))
+        for letter in "abc":
+            old = kept(root, letter * 32, 11000)
+            if letter == "c":
+                monkeypatch.setattr(registry, "SWEEP", -1.0)
+            at, who = {"volumeUuid": JOB}, Who(layout.ADMIN, "admin")
+            task = await known.begin(Asked(CREATE, at, Tagged(name="n"), who, "0" * 16, letter.upper() * 32, JOB))
+            assert (await task).code == "SYS.1003"
+            left.append(old.exists())
+
+    asyncio.run(begin())
+
+    assert left == [False, True, False]
 
 
 Start = Callable[..., Server]
@@ -322,15 +383,12 @@ def _until(is_so: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
-def test_thousands_of_idle_connections_keep_nobody_out(server: Server, client: Client) -> None:
+def test_hundreds_of_idle_connections_keep_nobody_out(server: Server, client: Client) -> None:
     idle = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(800)]
     try:
         assert client.done("GET", "/zones")["total"] == 0
-        threads = [threading.Thread(target=s.sendall, args=(b"GET /zstack/v1/zones HTT",)) for s in idle[:50]]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        for s in idle[:50]:
+            s.sendall(b"GET /zstack/v1/zones HTT")
         assert client.snapshot(client.volume("beside", MIB), "s")["name"] == "s"
     finally:
         for s in idle:
@@ -358,10 +416,7 @@ def test_a_job_that_was_done_when_all_was_killed_ends_as_done(start: Start, name
     body, verb, more = LOST[name]
     uuid = snapshot if "Snapshot" in name and verb != "undo_snapshot" else volume
     for job, request in ((JOB, "0123456789abcdef"), (JOB[::-1], "fedcba9876543210")):
-        jobs.begin(root, Job(
-            schema_version=inventory.SCHEMA_VERSION, uuid=job, name=name, at={"uuid": uuid}, request=request,
-            body=msgspec.Raw(json.dumps(body).encode()), fresh=uuids.uuid4().hex, created=int(time.time()),
-        ))  # fmt: skip
+        kept(root, job, name=name, at={"uuid": uuid}, request=request, body=msgspec.Raw(json.dumps(body).encode()))
     nobody = own.client(None)
     undone = nobody.job(f"{own.address}/zstack/v1/api-jobs/{JOB[::-1]}")
     assert (undone.status_code, "undone" in undone.text) == (503, True), undone.text

@@ -11,7 +11,7 @@ import msgspec
 
 from snapengine import errors, inventory, translation
 from snapengine.rest import jobs, routes
-from snapengine.rest.faults import Malformed
+from snapengine.rest.faults import Envelope, Malformed
 from snapengine.rest.hooks import Hook, Hooks
 from snapengine.rest.jobs import Job
 from snapengine.rest.operations import Asked, Operations
@@ -20,6 +20,7 @@ from snapengine.rest.worker import Outcome, Task
 log = logging.getLogger(__name__)
 
 MAX_ENDED = 2000  # outcomes in memory; all but those of refused calls are in files too
+SWEEP = 60.0  # seconds between two looks for jobs that can be forgotten: 10 us for each that is kept
 RUNNING = Outcome(b"{}", "running")
 
 
@@ -34,6 +35,7 @@ class Registry:
         self._running: dict[str, asyncio.Task[Outcome]] = {}
         self._ended: OrderedDict[str, tuple[float, Outcome]] = OrderedDict()
         self._resumed: set[asyncio.Task[None]] = set()
+        self._swept = float("-inf")
 
     @property
     def count(self) -> int:
@@ -51,7 +53,7 @@ class Registry:
         self._taken.add(uuid)
         try:
             with translation.translated():
-                await asyncio.to_thread(_begin, self._root, asked)
+                await self._write(asked)
         except FileExistsError as e:
             raise _duplicate(uuid) from e
         finally:
@@ -63,11 +65,18 @@ class Registry:
         uuid = asked.job
         self._follow(uuid, task)
         try:
-            await asyncio.to_thread(_begin, self._root, asked)
+            await self._write(asked)
         except (OSError, errors.Error) as e:
             log.warning("job %s is not written down: %s", uuid, e)
         else:
             self._follow(uuid, asyncio.create_task(self._written(uuid, task)))
+
+    async def _write(self, asked: Asked) -> None:
+        """Write a job down; from time to time those go first that can be forgotten."""
+        if time.monotonic() - self._swept > SWEEP:
+            self._swept = time.monotonic()
+            await asyncio.to_thread(jobs.sweep, self._root)
+        await asyncio.to_thread(jobs.begin, self._root, _job(asked))
 
     def refuse(self, uuid: str, outcome: Outcome, hook: Hook | None) -> None:
         """Let a call that was refused at the door end as a job, since its client looks for the error there."""
@@ -142,8 +151,10 @@ class Registry:
         job = jobs.read(self._root, uuid)
         if job is None:
             return None
-        if job.status != "running":
-            return Outcome(bytes(job.answer), None if job.status == "done" else "failed")
+        if job.status == "done":
+            return Outcome(bytes(job.answer))
+        if job.status == "failed":
+            return Outcome(bytes(job.answer), msgspec.json.decode(job.answer, type=Envelope).error.code)
         if not jobs.is_worked_on(self._root, uuid):
             settling = asyncio.create_task(self._operations.settle(_task(job)))
             self._follow(uuid, asyncio.create_task(self._written(uuid, settling)))
@@ -154,8 +165,8 @@ def _duplicate(uuid: str) -> Malformed:
     return Malformed(400, f"Duplicate job uuid[{uuid}]")
 
 
-def _begin(root: Path, asked: Asked) -> None:
-    job = Job(
+def _job(asked: Asked) -> Job:
+    return Job(
         schema_version=inventory.SCHEMA_VERSION,
         uuid=asked.job,
         name=asked.call.name,
@@ -166,8 +177,6 @@ def _begin(root: Path, asked: Asked) -> None:
         created=int(time.time()),
         hook=None if asked.hook is None else asked.hook.url,
     )
-    jobs.sweep(root)
-    jobs.begin(root, job)
 
 
 def _task(job: Job) -> Task:
