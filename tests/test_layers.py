@@ -39,6 +39,24 @@ LAYERS = (
     ("errors", "version"),
 )
 ROW = {module: row for row, modules in enumerate(LAYERS) for module in modules}
+REST = (
+    ("server",),
+    ("app",),
+    ("desk", "pages"),
+    ("metrics",),
+    ("access", "openapi", "reference", "registry"),
+    ("described", "operations"),
+    ("hooks", "replies", "workers"),
+    ("message", "shapes", "worker"),
+    ("cut_off", "routes"),
+    ("doors", "group_calls", "reads", "snapshot_calls", "tag_calls", "volume_calls"),
+    ("answers", "authority", "page"),
+    ("index", "rows", "said"),
+    ("conditions", "schema", "sessions", "sockets", "target", "things"),
+    ("bodies", "connection", "examples", "faults", "jobs", "lines", "logins", "options", "signatures", "unsupported"),
+)
+REST_ROW = {module: row for row, modules in enumerate(REST) for module in modules}
+MAPS = {"the map": ("## The map", ROW), "the server": ("### Its modules", REST_ROW)}
 
 # Loaded late, and why; ARCHITECTURE.md says the same.
 LATE = {
@@ -46,6 +64,7 @@ LATE = {
     "command": {"ctypes", "sh"},
 }
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
+REST_FILES = [p for p in FILES if p.parent == PACKAGE / "rest" and p.stem != "__init__"]
 
 
 def room(path: Path) -> str:
@@ -58,24 +77,28 @@ def imports(node: ast.AST) -> Iterator[str]:
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
         names = [f"{node.module}.{alias.name}" for alias in node.names]
-        yield from names if node.module in ("snapengine", "snapengine.cli") else [str(node.module)]
+        packages = ("snapengine", "snapengine.cli", "snapengine.rest")
+        yield from names if node.module in packages else [str(node.module)]
 
 
-def own(path: Path) -> set[str]:
-    """Return the rooms that a file imports, also late and for type checks."""
+def own(path: Path, package: str = "snapengine") -> set[str]:
+    """Return the rooms of a package that a file imports, also late and for type checks."""
     found = (name for node in ast.walk(ast.parse(path.read_text())) for name in imports(node))
-    return {name.split(".")[1] for name in found if name.startswith("snapengine.")}
+    below = f"{package}."
+    return {name.removeprefix(below).partition(".")[0] for name in found if name.startswith(below)}
 
 
 def test_every_module_has_a_row_in_the_map() -> None:
     assert {room(path) for path in FILES} == set(ROW)
+    assert {path.stem for path in REST_FILES} == set(REST_ROW)
 
 
-def test_the_map_in_the_architecture_page_is_this_one() -> None:
-    page = (PACKAGE.parent / "ARCHITECTURE.md").read_text().partition("## The map")[2]
+@pytest.mark.parametrize("heading, known_rows", MAPS.values(), ids=MAPS.keys())
+def test_the_maps_in_the_architecture_page_are_these(heading: str, known_rows: dict[str, int]) -> None:
+    page = (PACKAGE.parent / "ARCHITECTURE.md").read_text().partition(f"{heading}\n")[2].partition("\n#")[0]
     rows = [line.split("|")[2] for line in page.splitlines() if re.match(r"\| \d+ \|", line)]
     drawn = {name: row for row, text in enumerate(rows) for name in re.findall(r"`(\w+)`", text)}
-    known = {name: row for name, row in ROW.items() if name != "__main__"}
+    known = {name: row for name, row in known_rows.items() if name != "__main__"}
 
     assert {name for name in drawn if name != "sh"} == set(known)
     for above in known:
@@ -89,6 +112,12 @@ def test_a_module_imports_only_from_rows_below_its_own(path: Path) -> None:
     here = room(path)
     for target in own(path) - {"__version__", "Engine"} - ({here} if (PACKAGE / here).is_dir() else set()):
         assert ROW[target] > ROW[here], f"{here} imports {target}"
+
+
+@pytest.mark.parametrize("path", REST_FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_of_the_server_imports_only_from_rows_below_its_own(path: Path) -> None:
+    for target in own(path, "snapengine.rest"):
+        assert REST_ROW[target] > REST_ROW[path.stem], f"{path.stem} imports {target}"
 
 
 @pytest.mark.parametrize("path", [*FILES, PACKAGE / "__init__.py"], ids=lambda path: str(path.relative_to(PACKAGE)))

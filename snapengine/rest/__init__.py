@@ -1,1 +1,1 @@
-"""The API over HTTP."""
+"""The API over HTTP; ARCHITECTURE.md, "The server", says what each module is for."""
