@@ -41,13 +41,18 @@ from snapengine.store import Store
 
 
 class Request(NamedTuple):
-    """What a caller may say of a new group: either volumes, by uuid, or the VM that they are attached to."""
+    """
+    What a caller may say of a new group: either volumes, by uuid, or the VM that they are attached to.
+
+    only is the account that all of them must belong to.
+    """
 
     name: str
     volumes: tuple[str, ...] = ()
     vm: str | None = None
     description: str | None = None
     uuid: str | None = None
+    only: str | None = None
 
 
 def create(opened: Store, request: Request, wait: float, progress: Progress | None = None) -> Group:
@@ -88,6 +93,7 @@ def create(opened: Store, request: Request, wait: float, progress: Progress | No
             last_op_date=place.now,
             schema_version=inventory.SCHEMA_VERSION,
             members=tuple(_member(move, name) for move in moves),
+            account=roster.owner(map(layout.account_of, chosen)),
         )
         durable.make_directory(opened.root / layout.GROUPS)
         _together(opened, draft.together(place, [move.member for move in moves], record), moves, images, request.uuid)
@@ -106,6 +112,9 @@ def _chosen(opened: Store, request: Request, vm: str | None) -> list[Path]:
     if not found:
         hint = "no volume is attached to it; 'snapengine volume attach' notes which are"
         raise errors.NotFound(kind="VM", name=request.vm, hint=hint)
+    if request.only is not None and any(layout.account_of(directory) != request.only for directory in found):
+        where = f"at VM {request.vm}" if request.vm else "among these"
+        raise errors.Conflict(what=f"permission denied: there is a volume of another account {where}")
     return found
 
 

@@ -70,6 +70,7 @@ def _group(uuid: str, members: list[tuple[VolumeRecord, SnapshotRecord]]) -> Gro
         vm_instance_uuid=machines.pop() if len(machines) == 1 else None,
         schema_version=inventory.SCHEMA_VERSION,
         members=tuple(_member(volume, record) for volume, record in members),
+        account=roster.owner(layout.account_of(Path(volume.install_path).parent) for volume, _ in members),
     )
 
 

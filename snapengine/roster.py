@@ -7,7 +7,7 @@ all its members, so whoever sees a group sees them too.
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -60,10 +60,17 @@ class Group(Described, frozen=True, kw_only=True):
 
 
 class GroupRecord(Described, frozen=True, kw_only=True):
-    """The file of a group."""
+    """The file of a group; account is whose it is, also once some of the volumes are gone for good."""
 
     schema_version: int
     members: tuple[Member, ...]
+    account: str | None = None
+
+
+def owner(accounts: Iterable[str]) -> str:
+    """Return the account whose a group is, by the accounts of its volumes: theirs where it is one, else admin."""
+    owners = set(accounts)
+    return owners.pop() if len(owners) == 1 else layout.ADMIN
 
 
 def path(root: Path, group: str) -> Path:

@@ -356,3 +356,19 @@ def test_one_locked_volume_keeps_all_as_they_are(machine: Machine, verb: str) ->
         with pytest.raises(errors.Locked, match="merge"):
             verbs[verb](machine, group.uuid)
     machine.oracle.check()
+
+
+def test_an_account_freezes_none_but_its_own_volumes(engine: Engine) -> None:
+    engine.create_account("web")
+    web = engine.get_account("web").uuid
+    theirs, mine = (engine.create_volume("v", MIB, account=account).uuid for account in (web, "admin"))
+    for volume in (theirs, mine):
+        engine.attach_volume(volume, "vm")
+
+    for chosen, vm in (((), "vm"), ((theirs, mine), None)):
+        with pytest.raises(errors.Conflict, match="permission denied"):
+            engine.create_group("g", chosen, vm=vm, only=web)
+
+    assert engine.list_groups() == () and engine.list_snapshots(theirs) == ()
+    engine.detach_volume(mine)
+    assert engine.create_group("g", vm="vm", only=web).snapshot_count == 1

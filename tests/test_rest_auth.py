@@ -153,6 +153,24 @@ def test_who_attaches_a_volume_to_anothers_vm_does_not_freeze_the_others_volumes
         client_.done("DELETE", f"/volumes/{volume}/vm-instances")
 
 
+def test_a_group_of_two_accounts_stays_hidden_when_the_volume_of_one_is_gone_for_good(
+    server: Server, client: Client, other: Client
+) -> None:
+    mine, theirs, also = client.volume("mine"), other.volume("theirs"), other.volume("also theirs")
+    mixed = server.engine.create_group("mixed", (mine, theirs)).uuid
+    own = server.engine.create_group("own", (theirs, also)).uuid
+
+    for one, volume in ((client, mine), (other, also)):
+        one.done("DELETE", f"/volumes/{volume}")
+        one.done("PUT", f"/volumes/{volume}/actions", {"expungeDataVolume": {}})
+
+    assert other.done("GET", f"/volume-snapshots/group/{mixed}")["inventories"] == []
+    assert other.error("DELETE", f"/volume-snapshots/group/{mixed}")["code"] == "SYS.1006"
+    assert [group["uuid"] for group in other.done("GET", "/volume-snapshots/group")["inventories"]] == [own]
+    for group in (mixed, own):
+        client.done("DELETE", f"/volume-snapshots/group/{group}")
+
+
 def test_an_account_has_its_quota(server: Server, other: Client) -> None:
     server.engine.set_quota("other", 0)
     try:

@@ -17,10 +17,11 @@ class Groups(Opened):
 
     def create_group(
         self, name: str, volumes: tuple[str, ...] = (), *, vm: str | None = None, description: str | None = None,
-        uuid: str | None = None, progress: Progress | None = None,
+        uuid: str | None = None, only: str | None = None, progress: Progress | None = None,
     ) -> Group:  # fmt: skip
-        """Freeze several volumes, or all that are attached to a VM, in one moment; see grouping.create."""
-        return grouping.create(self._store, grouping.Request(name, volumes, vm, description, uuid), self.wait, progress)
+        """Freeze several volumes, or a VM's, in one moment; none but those of the account only. See grouping.create."""
+        request = grouping.Request(name, volumes, vm, description, uuid, only)
+        return grouping.create(self._store, request, self.wait, progress)
 
     def vm_volumes(self, vm: str) -> tuple[Volume, ...]:
         """Return the volumes that are attached to a VM, by its name or uuid, in the order of their numbers."""

@@ -124,13 +124,14 @@ class Index:
         return None if place is None else place.account
 
     def _group(self, group: str) -> Place:
-        """Return whose a group is: its volumes', where they are one account's that still has some; else admin's."""
-        volumes = tuple(member.volume_uuid for member in roster.read(self._root, group).members)
-        owners: set[str] = set()
-        for volume in volumes:
-            place = self.find(Thing("VolumeVO", volume, "")) or self.find(Thing("DeletedVolumeVO", volume, ""))
-            owners |= {place.account} if place else set()
-        return Place(owners.pop() if len(owners) == 1 else layout.ADMIN, volumes)
+        """Return whose a group is; where its record does not say, nobody but admin knows whose a lost volume was."""
+        record = roster.read(self._root, group)
+        volumes = tuple(member.volume_uuid for member in record.members)
+        return Place(record.account or roster.owner(map(self._owner, volumes)), volumes)
+
+    def _owner(self, volume: str) -> str:
+        place = self.find(Thing("VolumeVO", volume, "")) or self.find(Thing("DeletedVolumeVO", volume, ""))
+        return place.account if place else layout.ADMIN
 
 
 def _has_tag(known: Known, uuid: str) -> bool:
