@@ -249,6 +249,17 @@ def test_an_image_that_is_no_more_is_named_and_the_rest_comes_back(
         assert small.engine.create_snapshot(small.volume, "goes on").parent_uuid == small.second
 
 
+def test_an_image_that_stands_on_what_is_no_snapshot_is_named(small: Prepared) -> None:
+    rebase = ["qemu-img", "rebase", "-u", "-f", "qcow2", "-F", "qcow2", "-b", "nothing.qcow2"]
+    subprocess.run([*rebase, str(small.image(small.second))], check=True)
+    lose(small.root)
+
+    (left,) = Engine.rebuild(small.root).left
+
+    assert (left.object, left.path) == (small.second, str(small.image(small.second)))
+    assert "stands on nothing.qcow2, which is no snapshot's image" in left.message
+
+
 def test_an_image_that_came_back_from_a_backup_is_where_it_was_after_one_more_rebuild(small: Prepared) -> None:
     kept = small.root.with_name("backup.qcow2")
     small.image(small.first).rename(kept)

@@ -43,6 +43,8 @@ DOORS = (
     Door("active: group", "active", f"group create new {ALONE} {LINE}"),
     Door("active: resize", "active", f"volume resize {ALONE} 2M"),
     Door("active: flatten", "active", f"volume flatten {ALONE} --yes"),
+    Door("active: repair", "active", f"repair {ALONE}"),
+    Door("active: rebuild", "active", "rebuild"),
     Door("active: status", "active", "status", FROZEN),
     Door("active: delete", "active", f"volume delete {ALONE} --yes", FROZEN),
     Door("snapshot: verify", "snapshot", f"verify {LINE}"),
@@ -61,14 +63,25 @@ DOORS = (
     Door("snapshot: revert", "snapshot", f"snapshot revert {SNAPSHOT} --yes"),
     Door("snapshot: undo", "snapshot", f"snapshot undo {LINE} --yes"),
     Door("snapshot: flatten", "snapshot", f"volume flatten {LINE} --yes"),
+    Door("snapshot: repair", "snapshot", f"repair {LINE}"),
+    Door("snapshot: rebuild", "snapshot", "rebuild"),
     Door("snapshot: create", "snapshot", f"snapshot create {LINE} new", FROZEN),
     Door("trash: verify", "trash", f"verify {WORN}"),
     Door("trash: verify --deep", "trash", f"verify --deep {WORN}"),
     Door("trash: restore", "trash", "trash restore ITEM"),
     Door("trash: restore as", "trash", "trash restore ITEM --as-snapshot"),
     Door("trash: delete under it", "trash", f"snapshot delete {UNDER} --yes"),
+    Door("trash: repair", "trash", f"repair {WORN}"),
+    Door("trash: rebuild", "trash", "rebuild"),
     Door("trash: purge", "trash", "trash purge ITEM --yes", FROZEN),
     Door("stray: verify", "stray", f"verify {LINE}"),
+    Door("stray: repair", "stray", f"repair {LINE}"),
+    Door("stray: rebuild", "stray", "rebuild"),
+    Door("serve: create", "active", "serve create"),
+    Door("serve: revert", "snapshot", "serve revert"),
+    Door("serve: delete", "snapshot", "serve delete"),
+    Door("serve: clone", "snapshot", "serve clone"),
+    Door("serve: undo", "snapshot", "serve undo"),
     Door("stray: create", "stray", f"snapshot create {LINE} new", FROZEN),
 )
 
@@ -126,6 +139,8 @@ def place(image: Image, door: Door, at: Scene) -> tuple[Path, list[str]]:
     }
     path, backing = spots[door.place]
     path.unlink(missing_ok=True)
+    if door.words == "rebuild":
+        path.with_suffix(".json").unlink(missing_ok=True)
     image.make(Spot(path, backing, at.bait))
     given = {"FILE": str(path), "OUT": str(at.outside / "out"), "ITEM": item.name.partition(".")[0]}
     return path, [given.get(word, word) for word in door.words.split()]

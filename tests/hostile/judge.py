@@ -13,8 +13,12 @@ from tests.hostile.watch import Seen
 SECONDS, MEMORY = 150.0, 400 * 2**20  # what a case may cost: processor time, and bytes of memory
 
 _CORRUPT, _FAILED = 6, 8
+_MENDING = ("repair", "rebuild")  # they tell what they left on stdout, and may write records
 _CODE = (sys.prefix, sys.base_prefix, "/usr/lib", "/lib", "/usr/local/lib", str(Path(__file__).parents[2]))
 _NUMBERS = re.compile(r"\d+")
+_NONE, _RECORDS = re.compile(r"(?!)"), re.compile(r"\.json$")
+_SERVERS = re.compile("^accounts.json$|^server")  # what a server's first start writes
+_RANDOM = re.compile(r"(pymp|listener)-\w+")  # names that multiprocessing makes up
 
 
 class Verdict(NamedTuple):
@@ -31,7 +35,7 @@ class Verdict(NamedTuple):
 
 def normal(path: str) -> str:
     """Return path with all numbers alike: those of processes, descriptors, temporary names."""
-    return _NUMBERS.sub("0", path)
+    return _NUMBERS.sub("0", _RANDOM.sub(r"\1", path))
 
 
 def usual(seen: Iterable[Seen]) -> frozenset[tuple[str, str]]:
@@ -48,11 +52,13 @@ def judge(image: Image, door: Door, seen: Seen, usual: frozenset[tuple[str, str]
 def _outcome(image: Image, door: Door, seen: Seen) -> tuple[str, str, str | None]:
     """Return outcome, reason and what is wrong with how the command answered."""
     answer = seen.answer
-    said = answer.stderr + (answer.stdout if door.words.startswith("verify") else "")
+    looks, mends = door.words.split()[0] in ("verify", *_MENDING), door.words.split()[0] in _MENDING
+    said = answer.stderr + (answer.stdout if looks else "")
     if answer.code == 0:
         return _accepted(image, door)
-    if answer.changed:
-        return "refused", "", f"it was refused, yet the store changed: {', '.join(answer.changed[:5])}"
+    own = _RECORDS if mends else _SERVERS if door.name.startswith("serve") else _NONE
+    if changed := [name for name in answer.changed if not own.search(name)]:
+        return "refused", "", f"it was refused, yet the store changed: {', '.join(changed[:5])}"
     if answer.stderr.count("\n") > 1:
         return "refused", "", f"the refusal has more than one line: {answer.stderr!r}"
     if answer.code == _FAILED and image.deep:

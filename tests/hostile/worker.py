@@ -23,7 +23,7 @@ import msgspec
 import snapengine
 from fixtures.hostile import corpus
 from snapengine import cli
-from tests.hostile import doors, mutants
+from tests.hostile import doors, mutants, served
 
 MEMORY = 2 * 2**30  # bytes of address space that the command itself may have
 
@@ -78,22 +78,21 @@ def _tried(number: int, image: corpus.Image, door: doors.Door, directory: Path, 
     os.access(f"/hostile/{number}/begin", os.F_OK)
     child = os.fork()
     if child == 0:
-        _become(said, ["--root", str(at.root), *words])
+        _become(said, at.root, words)
     _, status, used = os.wait4(child, 0)
     os.access(f"/hostile/{number}/end", os.F_OK)
     after = _tree(at.root)
     return Answer(
         image=image.name, door=door.name, code=os.waitstatus_to_exitcode(status),
-        stdout=said[0].read_bytes()[:2000].decode("utf-8", "replace"),
-        stderr=said[1].read_bytes()[:4000].decode("utf-8", "replace"),
+        stdout=_start(said[0], 2000), stderr=_start(said[1], 4000),
         seconds=time.monotonic() - started, cpu=used.ru_utime + used.ru_stime, memory=used.ru_maxrss * 1024,
         path=str(path), special=special,
         changed=tuple(sorted(n for n in before.keys() | after.keys() if before.get(n) != after.get(n))),
     )  # fmt: skip
 
 
-def _become(said: list[Path], words: list[str]) -> None:
-    """In the child: run the command with its output in the files said, then end."""
+def _become(said: list[Path], root: Path, words: list[str]) -> None:
+    """In the child: run the command on the store at root with its output in the files said, then end."""
     code = 70
     try:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
@@ -103,11 +102,16 @@ def _become(said: list[Path], words: list[str]) -> None:
         sys.stdout = os.fdopen(1, "w", closefd=False)
         sys.stderr = os.fdopen(2, "w", closefd=False)
         with contextlib.suppress(SystemExit):
-            code = cli.main(words)
+            code = served.answered(root, words[1]) if words[0] == "serve" else cli.main(["--root", str(root), *words])
         sys.stdout.flush()
         sys.stderr.flush()
     finally:
         os._exit(code)
+
+
+def _start(path: Path, length: int) -> str:
+    with path.open("rb") as f:
+        return f.read(length).decode("utf-8", "replace")
 
 
 def _tree(root: Path) -> dict[str, tuple[object, ...]]:
