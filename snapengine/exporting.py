@@ -1,5 +1,6 @@
 """Export: what a snapshot froze, whole and standing on nothing, to a file, a block device or a stream."""
 
+import fcntl
 import os
 import stat
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from snapengine import (
     driver,
     durable,
     errors,
+    extents,
     hold,
     imagelock,
     layout,
@@ -21,6 +23,7 @@ from snapengine import (
     outlet,
     ownership,
     records,
+    spans,
     store,
     units,
 )
@@ -31,6 +34,7 @@ from snapengine.printed import Progress
 from snapengine.store import Store
 
 WINDOW = 64 * units.MIB  # of a stream: what is held in memory at once
+_ZEROS = bytes(units.MIB)
 
 
 class Exported(Struct, frozen=True, kw_only=True):
@@ -72,24 +76,58 @@ def stream(opened: Store, snapshot: str, out: BinaryIO, wait: float, progress: P
     """
     Write what a guest saw when the snapshot was made to out, raw; holds WINDOW bytes in memory.
 
-    What out raises passes as it is. Other errors as for export.
+    Where the snapshot holds nothing, a regular file that is written at its end gets holes, anything else zeros. What
+    out raises passes as it is. Other errors as for export.
     """
     with _layers(opened, snapshot, wait) as layers:
-        size = layers[0].header.size
+        size, at, has_holes = layers[0].header.size, 0, _has_holes(out)
         window = os.memfd_create("snapengine-export")
         try:
             os.set_inheritable(window, True)
-            for start in range(0, size, WINDOW):
-                length = min(WINDOW, size - start)
-                os.ftruncate(window, length)
-                driver.extract(_paths(layers), start, length, Path(f"/dev/fd/{window}"))
-                _pass_on(window, length, out)
+            for start, end in (*_windows(layers), (size, size)):
+                if has_holes:
+                    out.seek(start - at, os.SEEK_CUR)
+                else:
+                    _write_zeros(out, at, start, size, progress)
+                if end > start:
+                    os.ftruncate(window, end - start)
+                    driver.extract(_paths(layers), start, end - start, Path(f"/dev/fd/{window}"))
+                    _pass_on(window, end - start, out)
+                at = end
                 if progress:
-                    progress((start + length) / size)
+                    progress(at / size)
         finally:
             os.close(window)
+        if has_holes:
+            out.truncate()
         out.flush()
     return Exported(path="-", size=size)
+
+
+def _has_holes(out: BinaryIO) -> bool:
+    """Tell whether what is passed over in out reads as zeros: it is a regular file, written at its end."""
+    try:
+        fd = out.fileno()
+    except OSError:  # no file at all
+        return False
+    status, flags = os.fstat(fd), fcntl.fcntl(fd, fcntl.F_GETFL)
+    return stat.S_ISREG(status.st_mode) and not flags & os.O_APPEND and out.tell() == status.st_size
+
+
+def _windows(layers: tuple[chain.Layer, ...]) -> Iterator[tuple[int, int]]:
+    """Give the ranges of the disk, in order and WINDOW bytes long at most, outside of which no layer holds data."""
+    size = layers[0].header.size
+    held = spans.union(*(extents.covered(maps.of(layer), data_only=True) for layer in layers))
+    for start, end in spans.rounded(held, WINDOW):
+        for at in range(start, min(end, size), WINDOW):
+            yield at, min(at + WINDOW, size)
+
+
+def _write_zeros(out: BinaryIO, start: int, end: int, size: int, progress: Progress | None) -> None:
+    for at in range(start, end, units.MIB):
+        out.write(_ZEROS[: end - at])
+        if progress:
+            progress(at / size)
 
 
 def _pass_on(window: int, length: int, out: BinaryIO) -> None:

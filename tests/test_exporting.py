@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import pytest
 
@@ -343,6 +344,40 @@ def test_the_command_line_exports_to_files_and_to_its_output(site: Site) -> None
         capture_output=True, env=environment(), timeout=60,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, site.content, b"")
+
+
+@pytest.mark.parametrize("mode", ["wb", "ab"], ids=["a new file", "behind what a file holds"])
+def test_a_stream_of_a_huge_disk_leaves_holes_in_a_file(
+    oracle: Oracle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    monkeypatch.setattr(exporting, "WINDOW", MIB)
+    size, before = (2**43, 0) if mode == "wb" else (4 * MIB, 6)
+    volume = oracle.engine.create_volume("huge", size).uuid
+    write = f"write -P 7 {size - 3 * MIB} 64k"
+    subprocess.run(["qemu-io", "-f", "qcow2", "-c", write, oracle.engine.volume_path(volume)], check=True)
+    snapshot = oracle.engine.create_snapshot(volume, "first").uuid
+    file = tmp_path / "out"
+    file.write_bytes(b"before"[:before])
+    with file.open(mode) as out:
+        oracle.engine.stream_snapshot(snapshot, cast(BinaryIO, out))
+
+    assert (file.stat().st_size, file.stat().st_blocks * 512 < 8 * MIB) == (before + size, True)
+    with file.open("rb") as f:
+        assert f.read(before) == b"before"[:before]
+        f.seek(before + size - 3 * MIB - 4096)
+        assert f.read(4096 + 65536 + 4096) == bytes(4096) + b"\7" * 65536 + bytes(4096)
+
+
+def test_a_pipe_gets_all_of_a_huge_disk_and_that_is_said_before(oracle: Oracle) -> None:
+    volume = oracle.engine.create_volume("huge", 2**40).uuid
+    snapshot = oracle.engine.create_snapshot(volume, "first").uuid
+    words = [sys.executable, "-c", START, "--root", str(oracle.engine.root), "snapshot", "export", snapshot, "-"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()) as running:
+        assert running.stdout is not None and running.stderr is not None
+        assert running.stdout.read(2**20) == bytes(2**20)
+        running.stdout.close()
+        assert running.wait(60) == 141
+        assert b"a file would get holes" in running.stderr.read()
 
 
 def test_a_reader_that_goes_away_ends_the_stream(site: Site) -> None:

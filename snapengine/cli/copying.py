@@ -1,8 +1,21 @@
-"""snapengine volume clone and flatten: what copies a chain whole."""
+"""snapengine volume clone, volume flatten and snapshot export: what copies a chain whole."""
+
+import functools
+import os
+import stat
+import sys
+from typing import TYPE_CHECKING, cast
 
 import click
 
+from snapengine import units
 from snapengine.cli import options, progress, session, settings, show, text
+
+if TYPE_CHECKING:
+    import snapengine
+    from snapengine.conversion import Format
+
+_HUGE = 2**10 * units.GIB  # bytes of a disk that are worth a word before a pipe gets them
 
 
 @click.command(cls=settings.Verb)
@@ -52,3 +65,63 @@ def flatten(volume: str, yes: bool, dry_run: bool) -> None:
     with progress.shown("copying", lambda: preview.bytes) as report:
         flat = engine.flatten_volume(found, progress=report)
     show.volume(engine, flat)
+
+
+@click.command(cls=settings.Verb)
+@options.snapshot
+@click.argument("file", type=click.Path(), help="A file, a block device, or - for raw on the standard output.")
+@click.option(
+    "--format",
+    "fmt",
+    type=click.Choice(["qcow2", "raw"]),
+    help="The image's format. Default: qcow2 for a file, raw for a block device.",
+)
+@click.option("--compress", is_flag=True, help="Compress the data of a qcow2 image.")
+@click.option("--force", is_flag=True, help="Replace FILE, or what a block device holds.")
+@click.option("--no-checksum", is_flag=True, help="Do not read FILE once more to tell its sha256.")
+def export(snapshot: str, file: str, fmt: str | None, compress: bool, force: bool, no_checksum: bool) -> None:
+    """
+    Write what a snapshot froze to an image that stands on nothing.
+
+    FILE appears when it is whole. A block device is written in place; what lies behind the snapshot's size stays. With
+    - the data is the only answer: a regular file gets holes where the snapshot holds nothing, a pipe gets zeros.
+
+    \b
+    snapengine snapshot export db/before-upgrade /backup/db.qcow2 --compress
+    snapengine snapshot export db/before-upgrade - | zstd > db.raw.zst
+    """
+    engine = session.engine()
+    found = engine.find_snapshot(snapshot)
+    with progress.shown("exporting", functools.partial(_moved, engine, found, file)) as report:
+        if file == "-":
+            _require_stream(fmt, compress)
+            _warn_of_zeros(engine, found)
+            engine.stream_snapshot(found, sys.stdout.buffer, progress=report)
+            return
+        made = engine.export_snapshot(
+            found, file, cast("Format | None", fmt), compress=compress, force=force,
+            checksum=not no_checksum, progress=report
+        )  # fmt: skip
+    show.one(made)
+
+
+def _moved(engine: "snapengine.Engine", snapshot: str, file: str) -> int:
+    """Return the bytes that an export moves: a stream has all of the disk, a file what the chain holds."""
+    found = engine.snapshot_sizes(snapshot)
+    return found.size if file == "-" else found.chain_size
+
+
+def _require_stream(fmt: str | None, compress: bool) -> None:
+    if fmt == "qcow2" or compress:
+        raise click.UsageError("the standard output takes raw only, uncompressed: pipe it through a compressor")
+    if sys.stdout is None or sys.stdout.isatty():
+        raise click.UsageError("an image is nothing for a terminal: redirect the standard output, or give a file")
+
+
+def _warn_of_zeros(engine: "snapengine.Engine", snapshot: str) -> None:
+    """Say that a pipe gets a huge disk whole, where that may never end."""
+    sizes = engine.snapshot_sizes(snapshot)
+    if sizes.size >= _HUGE and not stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
+        size, held = text.value("bytes", sizes.size), text.value("bytes", sizes.chain_size)
+        told = f"all {size} of the disk are written, zeros too; its images take {held}, and a file would get holes"
+        click.echo(told, err=True)

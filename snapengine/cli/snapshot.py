@@ -2,18 +2,28 @@
 
 import functools
 import os
-import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import click
 
 from snapengine import errors
-from snapengine.cli import comparing, complete, forest, options, progress, removing, session, settings, show, text
+from snapengine.cli import (
+    comparing,
+    complete,
+    copying,
+    forest,
+    options,
+    progress,
+    removing,
+    session,
+    settings,
+    show,
+    text,
+)
 
 if TYPE_CHECKING:
     import snapengine
-    from snapengine.conversion import Format
 
 _COLUMNS = ("name", "uuid", "volume_uuid", "size", "latest", "create_date")
 
@@ -172,56 +182,6 @@ def _question(engine: "snapengine.Engine", snapshot: str, verbs: set[str]) -> st
 
 @snapshot.command()
 @options.snapshot
-@click.argument("file", type=click.Path(), help="A file, a block device, or - for raw on the standard output.")
-@click.option(
-    "--format",
-    "fmt",
-    type=click.Choice(["qcow2", "raw"]),
-    help="The image's format. Default: qcow2 for a file, raw for a block device.",
-)
-@click.option("--compress", is_flag=True, help="Compress the data of a qcow2 image.")
-@click.option("--force", is_flag=True, help="Replace FILE, or what a block device holds.")
-@click.option("--no-checksum", is_flag=True, help="Do not read FILE once more to tell its sha256.")
-def export(snapshot: str, file: str, fmt: str | None, compress: bool, force: bool, no_checksum: bool) -> None:
-    """
-    Write what a snapshot froze to an image that stands on nothing.
-
-    FILE appears when it is whole. A block device is written in place; what lies behind the snapshot's size stays. With
-    - the data is the only answer.
-
-    \b
-    snapengine snapshot export db/before-upgrade /backup/db.qcow2 --compress
-    snapengine snapshot export db/before-upgrade - | zstd > db.raw.zst
-    """
-    engine = session.engine()
-    found = engine.find_snapshot(snapshot)
-    with progress.shown("exporting", functools.partial(_moved, engine, found, file)) as report:
-        if file == "-":
-            _require_stream(fmt, compress)
-            engine.stream_snapshot(found, sys.stdout.buffer, progress=report)
-            return
-        made = engine.export_snapshot(
-            found, file, cast("Format | None", fmt), compress=compress, force=force,
-            checksum=not no_checksum, progress=report
-        )  # fmt: skip
-    show.one(made)
-
-
-def _moved(engine: "snapengine.Engine", snapshot: str, file: str) -> int:
-    """Return the bytes that an export moves: a stream has all of the disk, a file what the chain holds."""
-    found = engine.snapshot_sizes(snapshot)
-    return found.size if file == "-" else found.chain_size
-
-
-def _require_stream(fmt: str | None, compress: bool) -> None:
-    if fmt == "qcow2" or compress:
-        raise click.UsageError("the standard output takes raw only, uncompressed: pipe it through a compressor")
-    if sys.stdout is None or sys.stdout.isatty():
-        raise click.UsageError("an image is nothing for a terminal: redirect the standard output, or give a file")
-
-
-@snapshot.command()
-@options.snapshot
 def shrink(snapshot: str) -> None:
     """
     Give the file system back what a snapshot's image takes for zeros.
@@ -241,6 +201,7 @@ def shrink(snapshot: str) -> None:
 
 snapshot.add_command(removing.delete)
 snapshot.add_command(removing.undo)
+snapshot.add_command(copying.export)
 snapshot.add_command(comparing.diff)
 snapshot.add_command(comparing.size)
 snapshot.add_command(comparing.checksum)
