@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from snapengine import chain, command, driver, errors, layout, maps
+from snapengine import chain, command, driver, errors, layout, maps, tables
 from snapengine.inventory import Struct
 
 RESTORE_RECORD = "restore the record from a backup; the images are not touched"
@@ -87,7 +87,7 @@ def of_image(
         yield problem("image-missing", uuid, path, "the image is missing", repair)
         return
     try:
-        layer = chain.layer(path)
+        layer, is_cut_off = _looked_at(path)
     except errors.Refused as e:
         yield problem(_KINDS.get(e.check, "image-refused"), uuid, path, str(e), repair)
         return
@@ -99,6 +99,25 @@ def of_image(
         yield problem("wrong-size", uuid, path, message, RESTORE_RECORD)
     if deep:
         yield from _checked(uuid, path, repair)
+    elif is_cut_off:
+        yield from _cut(uuid, layer, repair)
+
+
+def _looked_at(path: Path) -> tuple[chain.Layer, bool]:
+    """Return the inspected image at path, and whether its file may have been cut off."""
+    fd = chain.open_layer(path)
+    try:
+        layer = chain.opened(fd, path)
+        return layer, tables.is_cut_off(fd, layer.header, path=path)
+    finally:
+        os.close(fd)
+
+
+def _cut(uuid: str, layer: chain.Layer, repair: str) -> Iterator[Problem]:
+    try:
+        maps.require_whole([layer])
+    except errors.Refused as e:
+        yield problem(_KINDS.get(e.check, "image-corrupt"), uuid, layer.path, str(e), repair)
 
 
 def _checked(uuid: str, path: Path, repair: str) -> Iterator[Problem]:

@@ -24,6 +24,7 @@ from snapengine import (
     imagelock,
     layout,
     lock,
+    maps,
     operation,
     plan,
     resume,
@@ -58,9 +59,16 @@ def is_missing(work: Held) -> bool:
     return not os.path.lexists(work.active)
 
 
+def frozen(work: Held, target: SnapshotRecord) -> int:
+    """Return the size in bytes of a snapshot that a volume can go back to; Refused where an image was cut off."""
+    layers = chain.read(work.directory, layout.image(target.uuid), across=False)
+    maps.require_ends(layers)
+    return layers[0].header.size
+
+
 def revert(work: Held, target: SnapshotRecord) -> None:
     """Do what snapshot.revert does where the active image has a fault."""
-    size = chain.read(work.directory, layout.image(target.uuid), across=False)[0].header.size
+    size = frozen(work, target)
     made = plan.revert(work.place, work.volume, target, operation.tip(work, target), None, size, ())
 
     @contextmanager

@@ -184,7 +184,7 @@ def revert(opened: Store, snapshot: str, wait: float) -> None:
 
 def reverting(work: Held, old: Image, target: SnapshotRecord) -> Move:
     """Return what takes the volume, whose active image is old, back to target."""
-    size = chain.read(work.directory, layout.image(target.uuid), across=False)[0].header.size
+    size = rescue.frozen(work, target)
     operation.require_room(work.directory, size)
     item = operation.former(work, old)
     tip = operation.tip(work, target)

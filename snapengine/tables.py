@@ -4,6 +4,7 @@ Read the tables that a qcow2 header points to: the L1 table, the bitmap director
 Offsets and rules are those of the qcow2 specification (docs/interop/qcow2.txt in QEMU); errors as in qcow2.py.
 """
 
+import os
 import struct
 from pathlib import Path
 
@@ -18,6 +19,7 @@ MAX_BITMAP_NAME = 1023
 
 _ZEROS = bytes(64 * units.KIB)
 _OFFSET = 0x00FFFFFFFFFFFE00  # bits 9-55 of an L1 entry: where its L2 table starts
+_BLOCK = 0xFFFFFFFFFFFFFE00  # bits 9-63 of an entry of the refcount table: where its block starts
 _BITMAP = struct.Struct(">QIIBBHI")
 
 
@@ -47,6 +49,29 @@ def has_clusters(fd: int, header: Header, *, path: Path | str = "") -> bool:
         if any(entry & _OFFSET for entry in entries):
             return True
     return False
+
+
+def is_cut_off(fd: int, header: Header, *, path: Path | str = "") -> bool:
+    """
+    Tell whether refcounts call a cluster used that lies behind the end of the file: so it may have been cut off.
+
+    Only its L2 tables tell for certain: a killed tool leaves clusters that count as used and were never written. Reads
+    the refcount table (64 KiB as a rule, 8 MiB at most) and one block of refcounts ("Refcounts").
+    """
+    length, cluster = os.fstat(fd).st_size, header.cluster_size
+    number, entry = divmod(-(-length // cluster), cluster * 8 >> header.refcount_order)
+    start, size = header.refcount_table_offset + number * 8, header.refcount_table_clusters * cluster - number * 8
+    table = qcow2.read(fd, size, start, path) if size > 0 else b""
+    at = int.from_bytes(table[:8], "big") & _BLOCK
+    if not _is_zero(table[8:]) or at >= length:
+        return True
+    byte, bit = divmod(entry << header.refcount_order, 8)
+    block = qcow2.read(fd, cluster - byte, at + byte, path) if at else b""
+    return bool(block) and (block[0] >> bit > 0 or not _is_zero(block[1:]))  # small refcounts begin at the lowest bit
+
+
+def _is_zero(data: bytes) -> bool:
+    return _ZEROS.startswith(data) if len(data) <= len(_ZEROS) else data == bytes(len(data))
 
 
 def has_bitmaps(header: Header) -> bool:

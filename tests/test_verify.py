@@ -48,6 +48,11 @@ def rebase(image: Path, backing: str) -> None:
     qemu_img("rebase", "-u", "-f", "qcow2", "-F", "qcow2", "-b", backing, image)
 
 
+def cut_off(image: Path) -> None:
+    """Take the last cluster of an image, and the last byte before it."""
+    os.truncate(image, image.stat().st_size - 2**16 - 1)
+
+
 def entry(store: Prepared, **other: object) -> intent.Entry:
     whole = intent.Entry(
         uuid=OP, verb="create snapshot", volume_uuid=store.volume, pid=1, schema_version=1,
@@ -214,6 +219,8 @@ ROWS = [
         "it is not a qcow2 image"),
     Row("image-truncated", "cut off", lambda s: os.truncate(s.image(s.second), 70_000), second,
         lambda s: s.image(s.second), "lies outside the file; was it cut off"),
+    Row("image-truncated", "its last data lost", lambda s: cut_off(s.image(s.second)), second,
+        lambda s: s.image(s.second), "outside the file; was it cut off"),
     Row("backing-outside", "hostile", lambda s: rebase(s.image(s.first), "/etc/passwd"), first,
         lambda s: s.image(s.first), "its backing file name '/etc/passwd' leads to another directory"),
     Row("backing-outside", "a protocol", lambda s: rebase(s.image(s.first), "nbd:unix:/x"), first,
@@ -381,6 +388,26 @@ def test_leaks_and_corruption_are_looked_for_only_when_asked(store: Prepared) ->
     set_refcount(store.image(store.first), 0, 0)
     assert store.engine.verify() == ()
     assert sorted(p.kind for p in store.engine.verify(deep=True)) == ["image-corrupt", "image-leaks"]
+
+
+@pytest.mark.parametrize("which", ["first", "second"])
+def test_a_volume_does_not_go_back_to_what_was_cut_off(store: Prepared, which: str) -> None:
+    cut_off(store.image(getattr(store, which)))
+    before = store.image(store.volume).stat().st_mtime_ns
+
+    with pytest.raises(errors.Refused, match="outside the file; was it cut off"):
+        store.engine.revert(store.second)
+
+    assert store.image(store.volume).stat().st_mtime_ns == before
+    store.image(store.volume).unlink()
+    with pytest.raises(errors.Refused, match="outside the file; was it cut off"):
+        store.engine.revert(store.second)
+
+
+def test_leaked_clusters_that_were_never_written_are_no_cut(store: Prepared) -> None:
+    set_refcount(store.image(store.second), 900, 1)
+    assert store.engine.verify() == ()
+    store.engine.revert(store.second)
 
 
 def test_a_volume_that_is_just_being_made_is_no_stray(store: Prepared) -> None:
