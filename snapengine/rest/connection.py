@@ -2,11 +2,15 @@
 A connection: uvicorn's own, with bounds on who sends nothing, or slowly, or without end.
 
 Until a request's headers are whole a client has so many seconds and 64 KiB, whether the connection is new or was used
-before. Who closes its sending side while a call runs still gets the reply.
+before. Where there are too many clients, one that waits makes room for each new one: who has asked nothing yet before
+who has, the longest first; so no crowd of idle ones keeps others out. Who closes its sending side while a call runs
+still gets the reply.
 """
 
 import asyncio
+import itertools
 import socket
+from typing import ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -18,6 +22,8 @@ class Connection(HttpToolsProtocol):
     """One client's connection."""
 
     seconds = _SECONDS
+    most = 10_000
+    waiting: ClassVar[tuple[dict["Connection", None], ...]]  # who never asked anything, and the others, oldest first
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
@@ -29,6 +35,8 @@ class Connection(HttpToolsProtocol):
         self._read = 0
         self._deadline: asyncio.TimerHandle | None = None
         self._wait()
+        if len(self.connections) > self.most:
+            next(itertools.chain(*self.waiting))._close()
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless these are headers without end."""
@@ -64,9 +72,16 @@ class Connection(HttpToolsProtocol):
     def _wait(self) -> None:
         self._stop_waiting()
         self._read = 0
-        self._deadline = self.loop.call_later(self.seconds, self.transport.close)
+        self._deadline = self.loop.call_later(self.seconds, self._close)
+        self.waiting[self.cycle is not None][self] = None
+
+    def _close(self) -> None:
+        self._stop_waiting()
+        self.transport.close()
 
     def _stop_waiting(self) -> None:
+        for each in self.waiting:
+            each.pop(self, None)
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None

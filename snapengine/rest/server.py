@@ -27,6 +27,8 @@ from snapengine.rest.workers import Workers
 
 TELLING = 2.0  # seconds in which hooks are told of what has ended; a later server tells the others
 UNDOING = 10.0  # seconds that a worker has to undo what it is at before it is killed
+OWN_FILES = 256  # open ones that are no connections: pipes of workers, records, locks; and those just coming or going
+AT_ONCE = 32  # connections accepted before any is looked at: each takes a file
 log = logging.getLogger(__name__)
 
 
@@ -54,7 +56,6 @@ class Server:
 
     def run(self, listening: Sequence[socket.socket]) -> None:
         """Serve until SIGTERM or SIGINT; then finish what runs within the grace time, or undo it, and return."""
-        _raise_file_limit()
         asyncio.run(self._served(self._config, listening))
 
     async def _served(self, config: uvicorn.Config, listening: Sequence[socket.socket]) -> None:
@@ -78,11 +79,13 @@ class Server:
 
         class Bounded(Connection):
             seconds = options.idle_seconds
+            most = min(options.connections, max(_file_limit() - OWN_FILES, AT_ONCE))
+            waiting = ({}, {})
 
         try:
             config = uvicorn.Config(
                 lambda: None, loop="asyncio", http=Bounded, ws="none", lifespan="off", log_config=None,
-                access_log=False, proxy_headers=False, server_header=False, limit_concurrency=options.connections,
+                access_log=False, proxy_headers=False, server_header=False, backlog=AT_ONCE,
                 timeout_keep_alive=int(options.idle_seconds) + 1, timeout_graceful_shutdown=int(options.grace) + 12,
                 ssl_certfile=options.tls_cert, ssl_keyfile=options.tls_key,
             )  # fmt: skip
@@ -109,6 +112,8 @@ class Server:
     async def _tell(self, server: uvicorn.Server, listening: Sequence[socket.socket]) -> None:
         while not server.started:
             await asyncio.sleep(0.005)
+        for each in listening:
+            each.listen(sockets.BACKLOG)  # as many may wait in the kernel, where they take no file
         scheme = "https" if self._options.tls_cert else "http"
         names = [sockets.name(each) for each in listening]
         self._ready([name if name.startswith("unix:") else f"{scheme}://{name}" for name in names])
@@ -128,8 +133,9 @@ def _require_pair(cert: str, key: str) -> None:
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=lambda: "")
 
 
-def _raise_file_limit() -> None:
-    """Allow as many open files, connections among them, as the system lets us have."""
+def _file_limit() -> int:
+    """Allow as many open files, connections among them, as the system lets us have, and return how many."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536) if hard > 0 else 65536, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
