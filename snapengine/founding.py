@@ -4,7 +4,7 @@ import os
 import uuid
 from pathlib import Path
 
-from snapengine import durable, errors, inventory, layout, lock, reflink, store
+from snapengine import durable, errors, inventory, layout, lock, ownership, reflink, store
 from snapengine.inventory import PrimaryStorage
 from snapengine.owners import AccountRecord, Accounts
 from snapengine.store import Store
@@ -17,7 +17,7 @@ def make(root: Path, name: str, depth: int) -> Store:
     Raises Conflict where one is already, or other files are. A crash before the record is written leaves empty
     directories, over which init runs again.
     """
-    root, date = Path(os.path.realpath(root)), store.now()
+    root, date = Path(os.path.realpath(ownership.unplanted(root))), store.now()
     _require_outside(root)
     if root.exists():
         _require_empty(root)  # before anything is made there, and once more when nobody else can be making one

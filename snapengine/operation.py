@@ -16,7 +16,7 @@ import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -198,10 +198,12 @@ def appear(opened: Store, made: Plan, steps: Callable[[Path], None], given: str 
     """
     Run a plan that prepares a directory by steps, called with its path, and gives it its name by the commit.
 
-    When this raises, nothing is there.
+    When this raises, nothing is there: Denied where others could plant files in the directory that it is to lie in.
     """
     assert made.entry.commit is not None
     directory = opened.root / made.entry.directory
+    with suppress(FileNotFoundError):
+        ownership.require_own(directory)
     source, target = directory / made.entry.commit.source, directory / made.entry.commit.target
     with beginning.begun(opened.root, made.entry, given):
         durable.make_directory(source)

@@ -26,6 +26,7 @@ from snapengine import (
     layout,
     lock,
     notes,
+    ownership,
     records,
     recovery,
     reflink,
@@ -64,7 +65,7 @@ def rebuild(root: Path, wait: float, dry_run: bool) -> Rebuilt:
     Raises NoStorage where nothing of one lies there, Denied, Locked where somebody works on a volume for longer than
     wait seconds, Corrupt where the store's own record is of a newer snapengine.
     """
-    root = Path(os.path.realpath(root))
+    root = Path(os.path.realpath(ownership.unplanted(root)))
     if not any((root / part).is_dir() for part in layout.TYPES.values()):
         raise errors.NoStorage(root=root)
     store.require_safe(root)

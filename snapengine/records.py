@@ -86,9 +86,9 @@ def stored_volume(directory: Path) -> VolumeRecord:
 
 
 def _require_own(directory: Path) -> None:
-    """Raise Corrupt where a volume's directories are links to elsewhere, or others could plant files in them."""
+    """Raise Corrupt where a volume's directories, or its account's, are links, or others could plant files in them."""
     try:
-        for path in (directory.parent, directory):
+        for path in (directory.parents[1], directory.parent, directory):
             ownership.require_own(path)
     except errors.Denied as e:
         raise errors.Corrupt(what=e.what, hint="nothing in it was looked at") from e

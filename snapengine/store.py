@@ -50,7 +50,7 @@ def require_safe(root: Path) -> None:
 
 def open_store(root: Path) -> Store:
     """Return the primary storage at root; NoStorage where there is none, Denied where its directory is unsafe."""
-    root = Path(os.path.realpath(root))
+    root = Path(os.path.realpath(ownership.unplanted(root)))
     path = root / layout.STORAGE_RECORD
     try:
         record = records.read(path, PrimaryStorage)

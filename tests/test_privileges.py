@@ -245,6 +245,37 @@ def test_a_volume_whose_directory_others_can_change_is_refused_and_the_others_ar
 
 
 @needs_root
+@pytest.mark.parametrize("harm, why", [(_writable, "by everybody"), (_given, "another user")], ids=["open", "given"])
+def test_nothing_is_done_in_an_account_s_directory_that_others_can_change(
+    oracle: Oracle, harm: Callable[[Path], None], why: str
+) -> None:
+    volume = oracle.volume("one")
+    account = oracle.engine.volume_path(volume).parents[2]
+    names = sorted(os.listdir(account))
+    harm(account)
+    run = CommandLine(oracle.engine.root)
+
+    assert why in run.error(6, "snapshot", "create", volume, "new")
+    assert why in run.error(8, "volume", "create", "two", "--size", "1M")
+    assert sorted(os.listdir(account)) == names
+
+
+@needs_root
+def test_a_root_that_is_a_link_of_another_user_in_a_shared_directory_is_refused(oracle: Oracle, shared: Path) -> None:
+    (shared / "store").symlink_to(oracle.engine.root)
+    (shared / "new").symlink_to(oracle.engine.root.parent / "victim")
+    for name in ("store", "new"):
+        os.chown(shared / name, NOBODY, NOBODY, follow_symlinks=False)
+
+    for words in (["volume", "list"], ["rebuild"]):
+        assert "another user's link" in CommandLine(shared / "store").error(8, *words)
+    assert "another user's link" in CommandLine(shared / "new").error(8, "init")
+    assert not (oracle.engine.root.parent / "victim").exists()
+    os.chown(shared / "store", 0, 0, follow_symlinks=False)
+    assert CommandLine(shared / "store").json("volume", "list")["inventories"] == []
+
+
+@needs_root
 def test_the_directory_above_the_root_may_be_shared_and_sticky() -> None:
     with open_directory() as directory:
         directory.chmod(0o1777)
