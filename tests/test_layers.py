@@ -46,7 +46,7 @@ REST = (
     ("metrics",),
     ("access", "openapi", "reference", "registry"),
     ("described", "operations"),
-    ("hooks", "replies", "workers"),
+    ("hooks", "measured", "replies", "workers"),
     ("message", "shapes", "worker"),
     ("cut_off", "routes"),
     ("doors", "group_calls", "reads", "snapshot_calls", "tag_calls", "volume_calls"),

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from prometheus_client import CollectorRegistry
 
 from snapengine import inventory, layout, lock
 from snapengine.engine import Engine
@@ -25,6 +26,7 @@ from snapengine.rest.hooks import Hooks
 from snapengine.rest.index import Index
 from snapengine.rest.jobs import Job
 from snapengine.rest.lines import Lines
+from snapengine.rest.measured import Measured
 from snapengine.rest.operations import Asked, Operations
 from snapengine.rest.registry import Registry
 from snapengine.rest.workers import Workers
@@ -124,7 +126,7 @@ def test_a_server_looks_for_jobs_to_forget_from_time_to_time_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = Engine.init(tmp_path / "storage").root
-    operations = Operations(Index(root), Workers(root, 1, 1.0), Lines(10))
+    operations = Operations(Index(root), Workers(root, 1, 1.0), Lines(10), Measured(CollectorRegistry()))
     left = []
 
     async def begin() -> None:

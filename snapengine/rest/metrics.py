@@ -21,10 +21,13 @@ _BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 3
 
 
 class Metrics:
-    """The metrics of one server."""
+    """The metrics of one server: those in registry already, and its own."""
 
-    def __init__(self, engine: Engine, index: Index, operations: Operations, lines: Lines, jobs: Registry) -> None:
-        self._registry = CollectorRegistry()
+    def __init__(
+        self, registry: CollectorRegistry, engine: Engine, index: Index, operations: Operations, lines: Lines,
+        jobs: Registry,
+    ) -> None:  # fmt: skip
+        self._registry = registry
         self._calls = Counter(
             "snapengine_calls", "Calls answered, by the API's name, status and the contract's code.",
             ("api", "status", "code"), registry=self._registry,
@@ -34,7 +37,6 @@ class Metrics:
             registry=self._registry,
         )  # fmt: skip
         self._registry.register(_Store(engine, index, operations, lines, jobs))
-        operations.watch(self._registry)
 
     def note(self, said: Said, reply: Coded) -> None:
         """Count a request and its reply."""

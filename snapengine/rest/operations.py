@@ -5,8 +5,6 @@ import time
 from contextlib import suppress
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
-
 from snapengine import errors, layout
 from snapengine.rest import faults, worker
 from snapengine.rest.authority import Who
@@ -14,6 +12,7 @@ from snapengine.rest.bodies import Body
 from snapengine.rest.hooks import Hook
 from snapengine.rest.index import Index
 from snapengine.rest.lines import Lines
+from snapengine.rest.measured import Measured
 from snapengine.rest.routes import Call
 from snapengine.rest.things import At
 from snapengine.rest.worker import Outcome, Task
@@ -22,7 +21,6 @@ from snapengine.rest.workers import Died, Workers
 log = logging.getLogger(__name__)
 
 TRIES = 5  # of finding out what became of a call
-_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800)
 
 
 class Asked(NamedTuple):
@@ -44,46 +42,16 @@ class Asked(NamedTuple):
     hook: Hook | None = None
 
 
-class Measured(NamedTuple):
-    """What is measured of operations."""
-
-    seconds: Histogram
-    waited: Histogram
-    locks: Histogram
-    written: Counter
-
-
 class Operations:
     """What the server is at. Once stopping is set nothing new is begun."""
 
-    def __init__(self, index: Index, workers: Workers, lines: Lines) -> None:
+    def __init__(self, index: Index, workers: Workers, lines: Lines, measured: Measured) -> None:
         self._index = index
         self._workers = workers
         self._lines = lines
-        self._measured: Measured | None = None
+        self._measured = measured
         self.stopping = False
         self.running = 0
-
-    def watch(self, registry: CollectorRegistry) -> None:
-        """Measure the operations for a registry of metrics from now on."""
-        self._measured = Measured(
-            Histogram(
-                "snapengine_operation_seconds", "How long operations took, by their name and how they ended.",
-                ("api", "result"), buckets=_BUCKETS, registry=registry,
-            ),
-            Histogram(
-                "snapengine_wait_seconds", "How long operations waited for others and for a worker.",
-                buckets=_BUCKETS, registry=registry,
-            ),
-            Histogram(
-                "snapengine_lock_wait_seconds", "How long operations waited for locks of other processes.",
-                buckets=_BUCKETS, registry=registry,
-            ),
-            Counter(
-                "snapengine_written_bytes", "Bytes that operations and their tools wrote, by the operation's name.",
-                ("api",), registry=registry,
-            ),
-        )  # fmt: skip
 
     async def run(self, asked: Asked) -> Outcome:
         """Carry out a call and return how it ended; never raises but for a bug of the server."""
@@ -93,21 +61,13 @@ class Operations:
                 self._require_going_on()
                 begun = time.monotonic()
                 outcome = await self._carried_out(asked)
-                self._measure(asked, outcome, begun - since, time.monotonic() - begun)
+                self._measured.note(asked.call.name, outcome, begun - since, time.monotonic() - begun)
                 return outcome
         except Exception as e:
             outcome = _failed(e)
             if outcome.trace:
                 log.error("request %s: %s", asked.request, outcome.trace)
             return outcome
-
-    def _measure(self, asked: Asked, outcome: Outcome, waited: float, seconds: float) -> None:
-        if self._measured is not None:
-            self._measured.waited.observe(waited)
-            self._measured.seconds.labels(asked.call.name, outcome.code or "done").observe(seconds)
-            self._measured.written.labels(asked.call.name).inc(max(outcome.written, 0))
-            for wait in outcome.waits:
-                self._measured.locks.observe(wait)
 
     def _volumes(self, asked: Asked) -> list[str]:
         """

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import resource
 import signal
@@ -10,6 +11,7 @@ import ssl
 from collections.abc import Callable, Iterator, Sequence
 
 import uvicorn
+from prometheus_client import CollectorRegistry
 
 from snapengine import errors
 from snapengine.engine import Engine
@@ -19,6 +21,7 @@ from snapengine.rest.connection import Connection
 from snapengine.rest.desk import Desk
 from snapengine.rest.index import Index
 from snapengine.rest.lines import Lines
+from snapengine.rest.measured import Measured
 from snapengine.rest.metrics import Metrics
 from snapengine.rest.operations import Operations
 from snapengine.rest.options import Options
@@ -32,8 +35,16 @@ AT_ONCE = 32  # connections accepted before any is looked at: each takes a file
 log = logging.getLogger(__name__)
 
 
-class _Quiet(uvicorn.Server):
-    """uvicorn's server without its own signal handlers, which would end the process before its workers."""
+class _Listening(uvicorn.Server):
+    """uvicorn's server; it tells when it listens, and has no signal handlers, which would end it before its workers."""
+
+    def __init__(self, config: uvicorn.Config, told: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._told = told
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._told()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -56,22 +67,21 @@ class Server:
 
     def run(self, listening: Sequence[socket.socket]) -> None:
         """Serve until SIGTERM or SIGINT; then finish what runs within the grace time, or undo it, and return."""
-        asyncio.run(self._served(self._config, listening))
+        asyncio.run(self._served(listening))
 
-    async def _served(self, config: uvicorn.Config, listening: Sequence[socket.socket]) -> None:
+    async def _served(self, listening: Sequence[socket.socket]) -> None:
         index, lines = Index(self._engine.root), Lines(self._options.waiting)
-        operations = Operations(index, self._workers, lines)
+        numbers = CollectorRegistry()
+        operations = Operations(index, self._workers, lines, Measured(numbers))
         desk = Desk(self._engine, index, operations, self._options)
-        metrics = Metrics(self._engine, index, operations, lines, desk.registry)
-        config.app = App(desk, Pages(self._engine, operations, metrics), metrics)
-        config.load()
-        server = _Quiet(config)
+        metrics = Metrics(numbers, self._engine, index, operations, lines, desk.registry)
+        self._config.app = App(desk, Pages(self._engine, operations, metrics), metrics)
+        self._config.load()
+        server = _Listening(self._config, functools.partial(self._tell, listening))
         self._workers.start()
         self._on_signals(server, operations)
         desk.registry.resume()
-        watching = asyncio.create_task(self._tell(server, listening))
         await server.serve([*listening])
-        watching.cancel()
         await self._end(operations, desk)
 
     def _configured(self) -> uvicorn.Config:
@@ -86,7 +96,8 @@ class Server:
             config = uvicorn.Config(
                 lambda: None, loop="asyncio", http=Bounded, ws="none", lifespan="off", log_config=None,
                 access_log=False, proxy_headers=False, server_header=False, backlog=AT_ONCE,
-                timeout_keep_alive=int(options.idle_seconds) + 1, timeout_graceful_shutdown=int(options.grace) + 12,
+                timeout_keep_alive=int(options.idle_seconds) + 1,
+                timeout_graceful_shutdown=int(options.grace + TELLING + UNDOING),
                 ssl_certfile=options.tls_cert, ssl_keyfile=options.tls_key,
             )  # fmt: skip
             if options.tls_cert is not None:
@@ -109,9 +120,7 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop)
 
-    async def _tell(self, server: uvicorn.Server, listening: Sequence[socket.socket]) -> None:
-        while not server.started:
-            await asyncio.sleep(0.005)
+    def _tell(self, listening: Sequence[socket.socket]) -> None:
         for each in listening:
             each.listen(sockets.BACKLOG)  # as many may wait in the kernel, where they take no file
         scheme = "https" if self._options.tls_cert else "http"
