@@ -21,13 +21,8 @@ def create(opened: Store, name: str, wait: float) -> Account:
         if name in {a.name for a in known.accounts}:
             raise errors.Conflict(what=f"account {name} exists already; 'snapengine account list' shows those that are")
         made = AccountRecord(uuid=uuid.uuid4().hex, name=name, create_date=store.now())
-        _write(opened, (*known.accounts, made))
+        store.write_accounts(opened.root, msgspec.structs.replace(known, accounts=(*known.accounts, made)))
     return view(made)
-
-
-def _write(opened: Store, accounts: tuple[AccountRecord, ...]) -> None:
-    every = owners.Accounts(schema_version=inventory.SCHEMA_VERSION, accounts=accounts)
-    store.write_accounts(opened.root, every)
 
 
 def view(record: Account) -> Account:
@@ -52,7 +47,7 @@ def set_quota(opened: Store, name: str, number: int, wait: float) -> Account:
         if owner.uuid == layout.ADMIN:
             raise errors.Conflict(what="account admin may have any number of snapshots; it has no quota")
         new = msgspec.structs.replace(owner, snapshot_quota=number)
-        _write(opened, tuple(new if a == owner else a for a in store.read_accounts(opened.root).accounts))
+        store.write_accounts(opened.root, owners.replaced(store.read_accounts(opened.root), new))
     return view(new)
 
 

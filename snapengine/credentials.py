@@ -32,7 +32,7 @@ def set_password(opened: Store, name: str, password: str, wait: float) -> None:
     kept = passwords.hashed(passwords.digest(password))
     with lock.exclusive(opened.root, "set password", wait):
         owner = store.account(opened.root, name)
-        _replace(opened, owner, msgspec.structs.replace(owner, password=kept))
+        _replace(opened, msgspec.structs.replace(owner, password=kept))
 
 
 def first_password(opened: Store, given: str | None, wait: float) -> str | None:
@@ -55,7 +55,7 @@ def create_key(opened: Store, name: str, wait: float) -> AccessKey:
         owner = store.account(opened.root, name)
         if len(owner.access_keys) >= MAX_KEYS:
             raise errors.Conflict(what=f"account {owner.name} has {MAX_KEYS} access keys; delete one first")
-        _replace(opened, owner, msgspec.structs.replace(owner, access_keys=(*owner.access_keys, new)))
+        _replace(opened, msgspec.structs.replace(owner, access_keys=(*owner.access_keys, new)))
     return new
 
 
@@ -74,10 +74,9 @@ def delete_key(opened: Store, key: str, wait: float) -> None:
         for owner in store.read_accounts(opened.root).accounts:
             kept = tuple(each for each in owner.access_keys if each.uuid != key)
             if kept != owner.access_keys:
-                return _replace(opened, owner, msgspec.structs.replace(owner, access_keys=kept))
+                return _replace(opened, msgspec.structs.replace(owner, access_keys=kept))
     raise errors.NotFound(kind="access key", name=key, hint="'snapengine access-key list' shows those that are")
 
 
-def _replace(opened: Store, old: AccountRecord, new: AccountRecord) -> None:
-    every = tuple(new if each.uuid == old.uuid else each for each in store.read_accounts(opened.root).accounts)
-    store.write_accounts(opened.root, owners.Accounts(schema_version=inventory.SCHEMA_VERSION, accounts=every))
+def _replace(opened: Store, new: AccountRecord) -> None:
+    store.write_accounts(opened.root, owners.replaced(store.read_accounts(opened.root), new))

@@ -1,5 +1,7 @@
 """accounts.json as structs: who owns volumes, and by what the server knows them."""
 
+import msgspec
+
 from snapengine import inventory
 
 
@@ -32,3 +34,8 @@ class Accounts(inventory.Struct, frozen=True, kw_only=True):
 
     schema_version: int
     accounts: tuple[AccountRecord, ...]
+
+
+def replaced(known: Accounts, new: AccountRecord) -> Accounts:
+    """Return the accounts with a new record in the place of the one with its uuid."""
+    return msgspec.structs.replace(known, accounts=tuple(new if a.uuid == new.uuid else a for a in known.accounts))
