@@ -30,7 +30,7 @@ _BASE = re.compile(
     r"\.\./\.\./\.\./\.\./(?:root|data)Volumes/acct-[0-9a-f]{32}/vol-([0-9a-f]{32})/snapshots/([0-9a-f]{32})\.qcow2",
     re.ASCII,
 )
-_UUID_GIVEN = re.compile(r"[0-9a-f]{12}[1-5][0-9a-f]{3}[89ab][0-9a-f]{15}", re.ASCII)
+GIVEN_UUID = re.compile(r"[0-9a-f]{12}[1-5][0-9a-f]{3}[89ab][0-9a-f]{15}", re.ASCII)
 
 
 def is_uuid(text: str) -> bool:
@@ -40,7 +40,7 @@ def is_uuid(text: str) -> bool:
 
 def check_given_uuid(text: str) -> str:
     """Return text, a uuid that the caller wants a new object to have; Invalid unless the contract's pattern fits."""
-    if _UUID_GIVEN.fullmatch(text) is None:
+    if GIVEN_UUID.fullmatch(text) is None:
         want = "give 32 lower-case hex characters of a version 1-5 uuid"
         raise errors.Invalid(what=f"{text[:64]!r} is not a uuid: {want}")
     return text

@@ -56,10 +56,10 @@ def serve(
 
 
 def _file(path: str | None) -> dict[str, object]:
-    import tomllib  # late: only for a file
-
     if path is None:
         return {}
+    import tomllib  # late: only for a file
+
     try:
         with open(path, "rb") as f:
             return tomllib.load(f)

@@ -9,13 +9,15 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from snapengine import layout
+
 
 def _told(said: str, **more: object) -> msgspec.Meta:
     """Return what is told of a field, with rules of JSON Schema that the engine holds and msgspec is not to check."""
     return msgspec.Meta(description=said, extra_json_schema=dict(more))
 
 
-_UUID = "^[0-9a-f]{12}[1-5][0-9a-f]{3}[89ab][0-9a-f]{15}$"
+_UUID = f"^{layout.GIVEN_UUID.pattern}$"
 Name = Annotated[str, _told("1 to 255 characters after trimming.", minLength=1, maxLength=255)]
 Description = Annotated[str, _told("Up to 2048 characters.", maxLength=2048)]
 NewUuid = Annotated[str, _told("The uuid of what is made; one that is not in use.", pattern=_UUID)]

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from snapengine.rest import examples, shapes
+from snapengine.rest import examples, jobs, shapes
 from snapengine.rest.bodies import Body, Tagged, Tags
 from snapengine.rest.examples import Example
 from snapengine.rest.routes import Call
@@ -28,7 +28,9 @@ _QUERY: tuple[tuple[str, Json, str], ...] = (
     ("groupBy", _TEXT, "Show one of each that have this field in common."),
     ("filterName", _TEXT, "Accepted, and ignored."),
 )
-_JOB = ("X-Job-UUID", {**_TEXT, "pattern": "^[0-9A-Za-z_-]{32}$"}, "Make it a job of this uuid, one never used before.")
+_JOB = (
+    "X-Job-UUID", {**_TEXT, "pattern": f"^{jobs.UUID.pattern}$"}, "Make it a job of this uuid, one never used before."
+)  # fmt: skip
 _HOOK = (
     "X-Web-Hook", {**_TEXT, "format": "uri"}, "Make it a job whose result is POSTed there, on a host that is allowed."
 )  # fmt: skip

@@ -24,7 +24,7 @@ from snapengine.inventory import Struct
 DIRECTORY = f"{layout.SERVER}/jobs"
 KEPT = 3 * 3600  # seconds
 LOCKS = "jobs.lock"  # in the server's directory
-_UUID = re.compile(r"[0-9A-Za-z_-]{32}", re.ASCII)
+UUID = re.compile(r"[0-9A-Za-z_-]{32}", re.ASCII)
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -49,7 +49,7 @@ class Job(Struct, frozen=True, kw_only=True):
 
 def is_uuid(text: str) -> bool:
     """Tell whether text can be a job's uuid: it becomes part of a file's name."""
-    return _UUID.fullmatch(text) is not None
+    return UUID.fullmatch(text) is not None
 
 
 def begin(root: Path, job: Job) -> None:

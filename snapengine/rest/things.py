@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 from snapengine.rest.bodies import Body, CreateTag
 
 Kind = Literal["VolumeVO", "DeletedVolumeVO", "VolumeSnapshotVO", "VolumeSnapshotGroupVO", "TagVO"]
-At = Mapping[str, str]  # what stands in the path's braces
+At = Mapping[str, str]  # what stands in the path's braces; for a worker also the account that asks, as `account`
 
 
 class Thing(NamedTuple):
