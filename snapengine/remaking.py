@@ -8,13 +8,31 @@ Make the records of one volume again, from what is left of it.
 Each record is one durable replacement. No image is written to, and no record that is sound and right.
 """
 
+import os
+import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
-from snapengine import blank, durable, health, journal, layout, lock, notes, reckoning, remains, roster, settle, tree
+from snapengine import (
+    attributes,
+    blank,
+    durable,
+    errors,
+    health,
+    journal,
+    layout,
+    lock,
+    notes,
+    reckoning,
+    remains,
+    roster,
+    settle,
+    tree,
+)
 from snapengine.health import Problem
 from snapengine.inventory import SnapshotRecord, Struct, VolumeRecord
 from snapengine.remains import Remains
@@ -134,7 +152,19 @@ def _tidy(root: Path, directory: Path, found: Remains) -> None:
 def _write(directory: Path, found: Remains, right: Family) -> None:
     """Write the records that are not stored as they must be, the volume's last; all are noted at their images too."""
     for record in _changed(found, right):
-        notes.write(path_of(directory, record), record)
+        path = path_of(directory, record)
+        is_lost = not path.exists()
+        notes.write(path, record)
+        if is_lost:
+            _hand_over(path)
+
+
+def _hand_over(path: Path) -> None:
+    """Let the group of an image read its record, which was lost, as far as we may."""
+    with suppress(FileNotFoundError, errors.Denied):
+        own, group = path.stat(), os.lstat(path.with_name(layout.image_beside(path.name))).st_gid
+        if group != own.st_gid:
+            attributes.give(path, -1, group, stat.S_IMODE(own.st_mode) | 0o040)
 
 
 def path_of(directory: Path, record: tree.Standing) -> Path:

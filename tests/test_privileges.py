@@ -67,6 +67,41 @@ def test_every_verb_leaves_all_images_with_the_owner_and_mode_that_are_set(owned
 
 
 @needs_root
+def test_so_do_groups_the_trash_deletes_by_each_way_and_repairs(owned: Oracle) -> None:
+    engine, volume, other = owned.engine, owned.volume("one"), owned.volume("other")
+    group = owned.create_group("both", volume, other).uuid
+    owned.write(volume)
+    owned.revert_group(group)
+    snapshots = []
+    for name in "abcd":
+        owned.write(volume, MIB // 2)
+        snapshots.append(owned.create(volume, name).uuid)
+    owned.write(volume)
+    item = owned.revert(snapshots[3])
+    assert item is not None
+    owned.restore_as_snapshot(item, "kept")
+    owned.delete(snapshots[1], direction="pull")
+    owned.delete(snapshots[2], direction="commit")
+    owned.create(volume, "taken back")
+    owned.undo(volume)
+    owned.delete_volumes(other)
+    owned.recover_volume(other)
+    image, latest = engine.volume_path(volume), next(s for s in engine.list_snapshots(volume) if s.latest)
+    badly = ["-F", "raw", "-b", Path(latest.primary_storage_install_path).name]
+    subprocess.run(["qemu-img", "rebase", "-u", "-f", "qcow2", *badly, image], check=True)
+    assert engine.repair().left == ()
+    before = {path: facts(path) for path in engine.root.rglob("*.json")}
+    for path in before:
+        if path.with_suffix(".qcow2").exists():
+            path.unlink()
+    engine.rebuild(engine.root)
+
+    assert {facts(path) for path in all_images(engine)} == {(VM, GROUP, 0o640)}
+    assert {path: facts(path) for path in before} == before
+    owned.check()
+
+
+@needs_root
 def test_a_full_snapshot_and_imports_get_the_owner_and_mode_too(owned: Oracle, tmp_path: Path) -> None:
     raw, base, top = tmp_path / "raw", tmp_path / "base.qcow2", tmp_path / "top.qcow2"
     raw.write_bytes(b"\5" * MIB)
