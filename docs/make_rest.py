@@ -9,13 +9,15 @@ import json
 import re
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import msgspec  # noqa: E402
 
-from snapengine.rest import examples, routes, unsupported  # noqa: E402
+from snapengine import errors  # noqa: E402
+from snapengine.rest import examples, faults, routes, unsupported  # noqa: E402
 from snapengine.rest.examples import Example  # noqa: E402
 from tests.serving import MIB, PASSWORD, Client, Server  # noqa: E402
 
@@ -199,7 +201,17 @@ def tables() -> str:
     return "\n".join(["## Calls", "", *head, *rows, "", *why, *refused])
 
 
-def shown(found: list[Example]) -> str:
+def codes() -> str:
+    """Return the table of the codes that errors have."""
+    told: dict[str, dict[str, None]] = {}
+    for kind in (*vars(errors).values(), *vars(faults).values()):
+        if isinstance(kind, type) and issubclass(kind, errors.Error) and kind is not errors.Unprinted:
+            told.setdefault(kind.code, {})[kind.description] = None
+    rows = [f"| `{code}` | {'; '.join(told[code])} |" for code in sorted(told)]
+    return "\n".join(["## Codes of errors", "", "| code | description |", "|---|---|", *rows])
+
+
+def shown(found: Sequence[Example]) -> str:
     """Return the records as the page shows them."""
     parts, chapter = [_INTRODUCTION], ""
     for each in found:
@@ -213,10 +225,10 @@ def shown(found: list[Example]) -> str:
     return "\n\n".join(parts)
 
 
-def page(found: list[Example]) -> str:
+def page(found: Sequence[Example]) -> str:
     """Return the whole page."""
     head = PAGE.with_name("rest.head.md").read_text().rstrip("\n")
-    return "\n\n".join([head, tables(), shown(found)]) + "\n"
+    return "\n\n".join([head, codes(), tables(), shown(found)]) + "\n"
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """docs/rest.md: its requests are sent in their order to a real server, and its replies are what comes back."""
 
+import importlib.util
 import json
 import re
 from collections.abc import Iterator
@@ -9,11 +10,17 @@ from typing import Any, NamedTuple
 import pytest
 
 from snapengine.rest import examples as recorded
-from snapengine.rest import routes
 from snapengine.rest.options import Options
+from tests import test_errors, test_rest_faults
 from tests.serving import Client, Server
 
 PAGE = Path(__file__).parents[1] / "docs" / "rest.md"
+
+spec = importlib.util.spec_from_file_location("make_rest", PAGE.with_name("make_rest.py"))
+assert spec is not None and spec.loader is not None
+make_rest = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(make_rest)
+
 # What differs from run to run; the page shows one run's.
 CHANGING = (
     (r"\b[0-9a-f]{32}\b", "UUID"),
@@ -79,16 +86,19 @@ def test_the_requests_of_the_page_get_its_replies(fresh: Client) -> None:
         known |= dict(zip(olds, news, strict=True))
 
 
-def test_the_page_shows_what_was_recorded_for_the_description() -> None:
-    shown = [(each.method, each.path, each.body, each.headers, each.status, each.reply) for each in examples()]
-
-    assert shown == [(e.method, e.path, e.body, e.headers, e.status, e.reply) for e in recorded.recorded()]
+def test_the_page_is_fresh() -> None:
+    assert PAGE.read_text() == make_rest.page(recorded.recorded()), "run 'python docs/make_rest.py'"
 
 
-def test_every_call_and_every_setting_is_on_the_page() -> None:
+def test_every_code_that_a_client_may_be_told_is_on_the_page() -> None:
     text = PAGE.read_text()
 
-    for call in routes.CALLS:
-        assert f"| `{call.name}` | `{call.method}` | `/{call.path}` |" in text
+    for code in {*test_errors.CODES, *test_rest_faults.CODES}:
+        assert f"| `{code}` |" in text
+
+
+def test_every_setting_is_on_the_page() -> None:
+    text = PAGE.read_text()
+
     for name in Options.__struct_fields__:
         assert f"| `{name}` |" in text
