@@ -89,7 +89,7 @@ class Server:
 
         class Bounded(Connection):
             seconds = options.idle_seconds
-            most = min(options.connections, max(_file_limit() - OWN_FILES, AT_ONCE))
+            most = min(options.connections, max(_raised_file_limit() - OWN_FILES, AT_ONCE))
             waiting = ({}, {})
 
         try:
@@ -142,7 +142,7 @@ def _require_pair(cert: str, key: str) -> None:
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=lambda: "")
 
 
-def _file_limit() -> int:
+def _raised_file_limit() -> int:
     """Allow as many open files, connections among them, as the system lets us have, and return how many."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
