@@ -170,6 +170,58 @@ def test_a_group_of_two_accounts_stays_hidden_when_the_volume_of_one_is_gone_for
         client.done("DELETE", f"/volume-snapshots/group/{group}")
 
 
+READS = [call for call in routes.CALLS if call.read and call.name != "queryZone" or call.special == "availability"]
+
+
+@pytest.fixture(scope="module")
+def hidden(server: Server, client: Client, other: Client) -> dict[str, str]:
+    """Return the uuids of what `other` may not see: all kinds of admin's, and a group of both accounts."""
+    volume, gone = client.volume("hidden"), client.volume("hidden too")
+    tag = {"resourceType": "VolumeVO", "resourceUuid": volume, "tag": "hidden::too"}
+    tags = [client.done("POST", f"/{kind}-tags", {"params": tag})["inventory"]["uuid"] for kind in ("system", "user")]
+    mixed = server.engine.create_group("mixed", (volume, other.volume("seen"))).uuid
+    snapshot = client.done("GET", f"/volume-snapshots?q=volumeUuid={volume}")["inventories"][0]
+    client.done("DELETE", f"/volumes/{gone}")
+    return {"volume": volume, "deleted": gone, "snapshot": snapshot["uuid"], "tree": snapshot["treeUuid"],
+            "group": mixed, "system tag": tags[0], "user tag": tags[1]}  # fmt: skip
+
+
+@pytest.mark.parametrize("call", READS, ids=lambda call: call.name)
+def test_every_read_answers_for_what_is_anothers_as_for_what_is_unknown(
+    client: Client, other: Client, hidden: dict[str, str], call: routes.Call
+) -> None:
+    unknown = "f" * 12 + "4fff8" + "f" * 15
+    if call.special == "availability":
+        paths = [call.path + "?uuids={}"]
+    elif "{uuid}" in call.path:
+        paths = [call.path.replace("{uuid}", "{}")]
+    else:
+        paths = [f"{call.path}?q=uuid={{}}{more}" for more in ("", "&count=true", "&replyWithCount=true&fields=uuid")]
+    for path in paths:
+        told = other.call("GET", "/" + path.format(unknown))
+        for uuid in hidden.values():
+            reply = other.call("GET", "/" + path.format(uuid))
+            assert (reply.status_code, reply.text.replace(uuid, unknown)) == (told.status_code, told.text), path
+    if call.special != "availability":
+        listed = other.call("GET", "/" + call.path.partition("/{")[0]).text
+        own = ("group",) if "/group" not in call.path else ()  # a member of one's own says in which it is
+        assert not [uuid for kind, uuid in hidden.items() if uuid in listed and kind not in own]
+
+
+@pytest.mark.parametrize("call", [call for call in WRITES if "group/" in call.path], ids=lambda call: call.name)
+def test_no_account_but_admin_changes_a_group_of_two(
+    client: Client, other: Client, hidden: dict[str, str], call: routes.Call
+) -> None:
+    before = _told(client)
+
+    error = other.error(
+        call.method, "/" + call.path.replace("{uuid}", hidden["group"]), {call.key: {}} if call.key else None
+    )
+
+    assert error["code"] == "SYS.1006" and error["details"].startswith("permission denied")
+    assert _told(client) == before
+
+
 def test_an_account_has_its_quota(server: Server, other: Client) -> None:
     server.engine.set_quota("other", 0)
     try:

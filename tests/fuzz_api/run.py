@@ -5,9 +5,11 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.command_line import START
 from tests.serving import Client, Server
 
 HERE = Path(__file__).parent
@@ -22,9 +24,15 @@ class Told(NamedTuple):
     cases: int
 
 
-def run(place: Path, seed: int, examples: int, phases: str) -> Told:
-    """Let schemathesis make up so many requests for each operation; place is a new directory for all that is left."""
-    server = Server(place / "storage", SNAPENGINE_SERVE_ACCESS_LOG="0")
+def run(
+    place: Path, seed: int, examples: int, phases: str, only: Sequence[str] = (), start: str = START
+) -> Told:  # fmt: skip
+    """
+    Let schemathesis make up so many requests for each operation, or only for those; place is a new directory.
+
+    start is the Python text that calls the command: a control has a server that is broken on purpose.
+    """
+    server = Server(place / "storage", start=start, SNAPENGINE_SERVE_ACCESS_LOG="0")
     try:
         client = server.client()
         env = {
@@ -39,7 +47,7 @@ def run(place: Path, seed: int, examples: int, phases: str) -> Told:
                 f"{server.address}/openapi.json", "--header", f"Authorization: OAuth {client.session}",
                 "--seed", str(seed), "--max-examples", str(examples), "--phases", phases, "--no-color",
                 "--suppress-health-check", "all", "--generation-database", "none", "--continue-on-failure",
-                "--exclude-operation-id", "logOut",
+                "--exclude-operation-id", "logOut", *(f"--include-operation-id={each}" for each in only),
             ],
             env=env, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
