@@ -6,6 +6,7 @@ both the tools do themselves.
 """
 
 import errno
+import logging
 import os
 import shutil
 import stat
@@ -21,6 +22,8 @@ from snapengine import attributes, errors, layout, units
 _BLOCK = 64 * units.KIB
 _ZEROS = bytes(_BLOCK)
 _NOTE = "user.snapengine."
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -141,10 +144,11 @@ def unnamed(directory: Path) -> int:
 
 
 def remove_left_over(directory: Path) -> None:
-    """Remove what cut-off replacements left in directory; the caller holds the lock of those who write there."""
-    for name in os.listdir(directory):
-        if layout.is_new(name) and not (directory / name).is_dir():
-            unlink(directory / name)
+    """Remove what cut-off replacements left in directory, and say so; the caller holds the lock of who writes there."""
+    for path in map(directory.joinpath, filter(layout.is_new, os.listdir(directory))):
+        if not path.is_dir():
+            unlink(path)
+            log.warning("removed %s, which a verb that was cut off had left half-made", path)
 
 
 def rename(source: Path, target: Path) -> None:

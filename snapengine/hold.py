@@ -1,5 +1,6 @@
 """Hold a volume for a verb: its lock taken, what a crash left put right, and every VM kept out of its active image."""
 
+import logging
 import os
 import random
 import time
@@ -9,22 +10,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from snapengine import (
-    chain,
-    errors,
-    imagelock,
-    journal,
-    layout,
-    lock,
-    settle,
-    store,
-    tidy,
-    tree,
-)
+from snapengine import chain, errors, imagelock, journal, layout, lock, settle, store, tidy, tree
 from snapengine.draft import Place
 from snapengine.intent import Entry
 from snapengine.inventory import VolumeRecord
 from snapengine.store import Store
+
+log = logging.getLogger(__name__)
 
 
 class Held(NamedTuple):
@@ -207,10 +199,12 @@ def place(opened: Store, directory: Path, verb: str) -> Place:
 
 
 def _settle(root: Path, directories: Sequence[Path]) -> None:
-    """Undo or finish what dead operations left of the volumes in directories, whose locks we hold."""
+    """Undo or finish what dead operations left of the volumes in directories, whose locks we hold; each is told."""
     for entry in journal.entries(root):
         if not set(settle.directories(root, entry)).isdisjoint(directories):
-            settled(root, entry, directories)
+            if outcome := settled(root, entry, directories):
+                told = f"{entry.verb} of {entry.volume_uuid}, begun {entry.started}"
+                log.warning("recovered: %s: %s", told, outcome)
 
 
 def is_of_volumes(entry: Entry) -> bool:

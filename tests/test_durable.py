@@ -123,13 +123,17 @@ def test_reserving_never_touches_what_is_there(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "old"
 
 
-def test_what_cut_off_replacements_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+def test_what_cut_off_replacements_left_is_removed_and_told_and_nothing_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     kept = ["volume.json", ".lock", "x.new", ".new.json"]
     for name in (*kept, ".volume.json.0123.new"):
         (tmp_path / name).touch()
     (tmp_path / ".vol-0.0123.new").mkdir()
     durable.remove_left_over(tmp_path)
     assert sorted(os.listdir(tmp_path)) == sorted([*kept, ".vol-0.0123.new"])
+    (told,) = caplog.messages
+    assert told.startswith(f"removed {tmp_path}/.volume.json.0123.new, which")
 
 
 @pytest.mark.parametrize("there", ["file", "link", "dangling link"])

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -203,12 +204,16 @@ with lock.shared(Path({str(directory)!r}), "export"):
     _create(oracle, volume)
 
 
-def test_a_dead_holder_never_blocks(oracle: Oracle, large: str) -> None:
+def test_a_dead_holder_never_blocks_and_what_became_of_its_verb_is_told(
+    oracle: Oracle, large: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with at_work.stopped(oracle.engine.root, f"engine.create_snapshot({large!r}, 'full')") as work:
         at_work.die(work)
         oracle.engine.wait = 0
         oracle.create(large, "next")
 
+    (told,) = (record.getMessage() for record in caplog.records if record.name == "snapengine.hold")
+    assert re.fullmatch(rf"recovered: create snapshot of {large}, begun .*: undone", told)
     oracle.check()
 
 
