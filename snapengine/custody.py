@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from snapengine import durable, imagelock, reflink, translation, units
+from snapengine import durable, imagelock, mounts, reflink, translation, units
 from snapengine.store import Store
 
 _OTHERS_WRITE = 0o022
 _READ, _ENTER = 4, 1  # bits of a mode, for others
-_LOCAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "tmpfs", "overlay"}
 
 
 def is_ours(fd: int) -> bool:
@@ -30,16 +29,7 @@ def is_ours(fd: int) -> bool:
     """
     status = os.fstat(fd)
     own = status.st_uid in (0, os.geteuid()) and not status.st_mode & _OTHERS_WRITE
-    return own and _file_system(fd) in _LOCAL and not imagelock.may_have_writers(fd)
-
-
-def _file_system(fd: int) -> str | None:
-    """Return the type of the file system that fd's file lies on, as mounted; None where that can't be told."""
-    mount = Path(f"/proc/self/fdinfo/{fd}").read_text().partition("mnt_id:")[2].split()[:1]
-    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
-        if line.split()[:1] == mount:
-            return line.partition(" - ")[2].split()[0]
-    return None
+    return own and mounts.is_local(fd) and not imagelock.may_have_writers(fd)
 
 
 def copies(opened: Store, sources: Sequence[int], stack: ExitStack) -> list[int]:

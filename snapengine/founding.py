@@ -4,7 +4,7 @@ import os
 import uuid
 from pathlib import Path
 
-from snapengine import durable, errors, inventory, layout, lock, ownership, reflink, store
+from snapengine import durable, errors, inventory, layout, lock, mounts, ownership, reflink, store
 from snapengine.inventory import PrimaryStorage
 from snapengine.owners import AccountRecord, Accounts
 from snapengine.store import Store
@@ -40,6 +40,7 @@ def make(root: Path, name: str, depth: int) -> Store:
             reflinks=reflink.is_possible(root),
         )
         store.write_storage(root, record)
+    mounts.warn_of(root)
     return Store(root, record)
 
 

@@ -6,7 +6,20 @@ from typing import NamedTuple
 
 import msgspec
 
-from snapengine import arguments, deleted, discard, errors, journal, layout, lock, ownership, records, reflink, store
+from snapengine import (
+    arguments,
+    deleted,
+    discard,
+    errors,
+    journal,
+    layout,
+    lock,
+    mounts,
+    ownership,
+    records,
+    reflink,
+    store,
+)
 from snapengine.inventory import PrimaryStorage, Setting, Struct
 from snapengine.store import Store
 
@@ -57,7 +70,8 @@ class _Found(NamedTuple):
 
 
 def status(opened: Store) -> Status:
-    """Return the store at a glance; sizes are read from the files, not from records."""
+    """Return the store at a glance; sizes are read from the files, not from records. Warns as mounts.warn_of does."""
+    mounts.warn_of(opened.root)
     found = [each for directory in store.directories(opened.root) if (each := _looked_at(directory)) is not None]
     space = os.statvfs(opened.root)
     every = [each.contents for each in found if each.contents is not None]

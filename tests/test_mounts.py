@@ -1,0 +1,58 @@
+"""What is said of a store that does not lie on a file system of this host's own."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from snapengine import Engine, mounts
+from tests.privileged import needs_root
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Path]:
+    """A file that a program of this host serves through FUSE."""
+    image, place = tmp_path / "image", tmp_path / "place"
+    image.write_bytes(bytes(4096))
+    place.touch()
+    command = ["qemu-storage-daemon", "--blockdev", f"file,node-name=image,filename={image}"]
+    command += ["--export", f"fuse,id=export,node-name=image,mountpoint={place}"]
+    with subprocess.Popen(command) as daemon:
+        for _ in range(1000):
+            if place.stat().st_size == 4096 or daemon.poll() is not None:
+                break
+            time.sleep(0.02)
+        yield place
+        daemon.terminate()
+
+
+@needs_root
+def test_a_warning_in_one_line_says_that_something_else_serves_the_files(
+    served: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with served.open("rb") as f:
+        assert not mounts.is_local(f.fileno())
+    mounts.warn_of(served)
+
+    (told,) = caplog.messages
+    assert told.startswith(f"{served} lies on fuse: a network or FUSE file system may") and "\n" not in told
+
+
+def test_a_store_on_a_local_file_system_is_made_and_shown_without_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Engine.init(tmp_path / "storage").status()
+
+    assert caplog.messages == []
+
+
+def test_init_and_status_tell_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(mounts, "_LOCAL", set[str]())
+    engine = Engine.init(tmp_path / "storage")
+    engine.status()
+
+    assert len(caplog.messages) == 2 and set(caplog.messages) == {caplog.messages[0]}
