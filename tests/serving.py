@@ -72,6 +72,13 @@ class Server:
         (first, *_) = [pid for pid in found if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()]
         return [*map(int, Path(f"/proc/{first}/task/{first}/children").read_text().split())]
 
+    def until_running(self) -> None:
+        """Wait until an operation was given to a worker."""
+        deadline = time.monotonic() + 60
+        while "snapengine_operations_running 1.0" not in httpx.get(f"{self.address}/metrics").text:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
     def stop(self, number: int = signal.SIGTERM, seconds: float = 60.0) -> int:
         """Close the clients, send a signal, wait for the end, and return the exit code."""
         for client in self._clients:

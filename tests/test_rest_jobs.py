@@ -244,7 +244,7 @@ def test_a_worker_whose_server_was_killed_finishes_its_job(start: Start) -> None
     volume = client.volume()
     with lock.exclusive(first.engine.volume_path(volume).parent.parent, "a test"):
         location = create(client, volume, "finished", Prefer="respond-async").json()["location"]
-        _until(lambda: len(_working(first.root)) == 1)
+        first.until_running()
         workers = first.workers()
         first.stop(signal.SIGKILL)
         second = start()

@@ -195,7 +195,7 @@ def _told_to_stop(server: Server, client: Client, volume: str) -> Iterator[socke
     """Tell the server to stop while a snapshot, asked for over the connection given, waits for its volume's lock."""
     with lock.exclusive(server.engine.volume_path(volume).parent.parent, "a test"):
         with _asked(server, client, volume) as s:
-            _until_running(server)
+            server.until_running()
             server.process.send_signal(signal.SIGTERM)
             yield s
 
@@ -210,13 +210,6 @@ def _asked(server: Server, client: Client, volume: str) -> socket.socket:
     ]  # fmt: skip
     s.sendall("\r\n".join(lines).encode() + body)
     return s
-
-
-def _until_running(server: Server) -> None:
-    deadline = time.monotonic() + 30
-    while "snapengine_operations_running 1.0" not in httpx.get(f"{server.address}/metrics").text:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_the_request_is_named_in_the_reply_the_log_and_the_journal(start: Start) -> None:
