@@ -20,6 +20,7 @@ from snapengine.printed import Progress
 Format = Literal["raw", "qcow2", "vmdk", "vdi", "vhdx", "vpc"]
 How = Literal["share", "copy", "direct"]  # extents are shared, the kernel copies, or all goes around its page cache
 
+_DEEPEST, _LONGEST = 900, 128 * 1024  # images in a chain; bytes of one argument (execve(2), MAX_ARG_STRLEN)
 _HOW = {
     "share": ("-C", "-W", "-t", "writeback"),
     "copy": ("-C", "-t", "writeback"),  # out of order it would scatter the file: three times as slow on ext4
@@ -219,9 +220,13 @@ def chain(source: Sequence[Path], fmt: Format = "qcow2") -> str:
     """
     Return the name under which qemu-img opens exactly the images of source (top first) and nothing else.
 
-    QEMU's own locks stay off: the caller holds them, or the image is a frozen one.
+    QEMU's own locks stay off: the caller holds them, or the image is a frozen one. Raises Refused where it is longer
+    than an argument of a program can be.
     """
-    return "json:" + json.dumps(_node(source, fmt))
+    if len(source) <= _DEEPEST and len(name := "json:" + json.dumps(_node(source, fmt))) < _LONGEST:
+        return name
+    why = f"its chain of {len(source)} images is too deep: no tool can be told all their names"
+    raise errors.Refused(path=source[0], why=why, check="chain-deep")
 
 
 def _node(source: Sequence[Path], fmt: Format = "qcow2") -> dict[str, object] | None:

@@ -168,7 +168,8 @@ class _Left:
             self.bad[uuid] = path, str(e)
             return blank.File(0, 0)
         self.images[uuid] = Image(layer.backing, layer.header.size)
-        if layer.backing and layout.is_bare(layer.backing) and layout.uuid_of(layer.backing) is None:
+        is_own = layer.backing == path.name  # a circle
+        if layer.backing and layout.is_bare(layer.backing) and (is_own or layout.uuid_of(layer.backing) is None):
             self.bad[uuid] = path, f"image {path} stands on {layer.backing}, which is no snapshot's image"
         return blank.File(layer.allocated, layer.modified)
 

@@ -11,6 +11,8 @@ from tests.privileged import needs_root
 
 IMAGES = [image for image in corpus.images() if "bomb" not in image.name and "10000" not in image.name]
 
+GATES = [door for door in doors.DOORS if not door.name.startswith("serve")]  # a server takes its time
+
 
 def test_the_corpus_has_an_image_of_every_kind_and_no_name_twice() -> None:
     names = [image.name for image in corpus.images()]
@@ -28,7 +30,7 @@ def test_hostile_images_are_refused_at_a_door_and_nothing_else_is_opened(tmp_pat
     cases = [
         (image.name, door.name)
         for number, image in enumerate(IMAGES)
-        for door in [doors.DOORS[number * 7 % len(doors.DOORS)]]
+        for door in [GATES[number * 7 % len(GATES)]]
         if number % 3 == 0
     ]
 

@@ -63,7 +63,7 @@ def _outcome(image: Image, door: Door, seen: Seen) -> tuple[str, str, str | None
         return "refused", "", f"the refusal has more than one line: {answer.stderr!r}"
     if answer.code == _FAILED and image.deep:
         return "failed", "", None
-    if answer.code != _CORRUPT and not (answer.code == 7 and image.deep):
+    if answer.code != _CORRUPT and not (answer.code in (2, 7) and image.deep):
         return "refused", "", f"exit code {answer.code}: {said.strip()[:300]}"
     pattern = image.why if door.place == "outside" and "--chain" not in door.name else f"{image.inside}|{image.why}"
     if door.unopened or re.search(pattern, said) or (door.place == "stray" and "stray-file" in said):
