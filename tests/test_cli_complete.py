@@ -80,10 +80,10 @@ def test_trash_items_are_completed(engine: Engine) -> None:
 
 
 def test_zsh_and_fish_complete_too(engine: Engine) -> None:
-    volume = engine.create_volume("db", 2**20).uuid
+    volume = engine.create_volume("web", 2**20).uuid  # none begins with its first letter
 
-    assert completed("snapengine volume show d", "zsh", engine.root) == ["plain", "db", volume]
-    assert completed("snapengine volume show d", "fish", engine.root)[0].startswith("plain,db")
+    assert completed("snapengine volume show w", "zsh", engine.root) == ["plain", "web", volume]
+    assert completed("snapengine volume show w", "fish", engine.root)[0].startswith("plain,web")
 
 
 def test_completion_is_quiet_about_everything(tmp_path: Path, engine: Engine) -> None:
