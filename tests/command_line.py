@@ -94,7 +94,7 @@ def terminal(
     """
     Run the command on a terminal of its own; return its exit code and what the terminal showed.
 
-    keys are typed once it asks; start is the Python text that calls it.
+    keys are typed once it asks, a line of them for each password; start is the Python text that calls it.
     """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
@@ -105,11 +105,13 @@ def terminal(
         os.close(theirs)
         late = threading.Timer(60, running.kill)
         late.start()
-        shown = b""
+        shown, lines_left = b"", keys.splitlines(keepends=True)
         while piece := _read(ours):
             shown += piece
             if keys and shown.endswith(b"[y/N] "):
                 os.write(ours, keys.encode())
+            if lines_left and shown.endswith((b"password of admin: ", b"once more: ")):
+                os.write(ours, lines_left.pop(0).encode())
         late.cancel()
     os.close(ours)
     return running.returncode, shown.decode().replace("\r\n", "\n")

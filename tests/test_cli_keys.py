@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from snapengine.engine import Engine
-from tests.command_line import START, CommandLine, environment
+from tests.command_line import START, CommandLine, environment, terminal
 
 SECRET = "correct horse battery"
 
@@ -49,6 +49,24 @@ def test_a_bad_password_is_refused_in_one_line(
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (code, "", 1), ended
     assert ended.stderr.startswith("error: ")
     assert (engine.root / "accounts.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "keys, code, told",
+    [(f"{SECRET}\n{SECRET}\n", 0, ""), (f"{SECRET}\nanother {SECRET}\n", 2, "the two passwords are not the same"),
+     ("\x04", 130, "interrupted; nothing was changed"), ("\x03", 130, "interrupted; nothing was changed")],
+    ids=["twice the same", "two others", "end of input", "interrupted"],
+)  # fmt: skip
+def test_a_password_is_asked_for_twice_on_a_terminal_and_never_shown(
+    engine: Engine, keys: str, code: int, told: str
+) -> None:
+    before = (engine.root / "accounts.json").read_bytes()
+
+    ended, shown = terminal(engine.root, "account", "passwd", "admin", keys=keys)
+
+    assert ended == code and shown.startswith("new password of admin: ") and told in shown, (ended, shown)
+    assert SECRET not in shown and "Traceback" not in shown
+    assert ((engine.root / "accounts.json").read_bytes() != before) == (code == 0)
 
 
 def test_a_key_shows_its_secret_once(engine: Engine) -> None:

@@ -4,11 +4,14 @@ import email.utils
 import hashlib
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from snapengine import passwords
-from snapengine.rest import routes, signatures
+from snapengine.engine import Engine
+from snapengine.rest import faults, routes, sessions, signatures
+from snapengine.rest.authority import Accounts
 from tests.serving import PASSWORD, Client, Server
 
 OTHER = "another password"
@@ -299,6 +302,25 @@ def test_a_new_password_ends_the_sessions_of_the_old_one(server: Server) -> None
 
     assert moved.error("GET", "/zones")["code"] == "ID.1001"
     assert server.client("moved", "a new password").done("GET", "/zones")["total"] == 0
+
+
+def test_a_session_ends_with_its_time_and_an_account_has_a_bounded_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "MAX_SESSIONS", 3)
+    engine = Engine.init(tmp_path / "storage")
+    (admin,) = Accounts(engine.root).all()
+    ended, lasting = sessions.Sessions(engine.root, 0), sessions.Sessions(engine.root, 7200)
+    assert ended.find(ended.open(admin).uuid) is None
+    for _ in range(sessions.MAX_SESSIONS):
+        last = lasting.open(admin)
+
+    with pytest.raises(faults.TooManySessions):  # ID.1006
+        lasting.open(admin)
+
+    assert last.ends - last.created == 7200 and lasting.find(last.uuid) is not None
+    lasting.close(last.uuid)
+    assert lasting.find(last.uuid) is None and lasting.open(admin)
 
 
 def test_no_file_and_no_log_holds_a_secret(server: Server, client: Client) -> None:
