@@ -16,9 +16,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from snapengine import lock, records
+from snapengine import errors, lock, records
 from snapengine.engine import Engine
 from snapengine.intent import Entry
+from snapengine.rest import options
 from tests.command_line import environment, process
 from tests.serving import Client, Server, answer
 
@@ -63,6 +64,13 @@ def test_other_machines_are_served_with_tls_or_when_that_is_meant(start: Start, 
     assert server.stop() == 0
 
 
+def test_who_mistypes_a_setting_is_told_those_that_there_are() -> None:
+    with pytest.raises(errors.Invalid) as caught:
+        options.of({}, {"prot": "8081", "gracee": "3"})
+
+    assert "no setting prot, gracee; known are host, port, socket," in str(caught.value)
+
+
 def test_https_is_served_with_a_certificate(start: Start, tmp_path: Path) -> None:
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     subprocess.run(
@@ -71,7 +79,8 @@ def test_https_is_served_with_a_certificate(start: Start, tmp_path: Path) -> Non
         check=True, capture_output=True,
     )  # fmt: skip
     assert "can't be used" in refused(tmp_path / "storage", "--tls-cert", str(key), "--tls-key", str(cert))
-    assert "can't be used" in refused(tmp_path / "storage", "--tls-cert", "/none", "--tls-key", "/none")
+    assert "'/none'" in refused(tmp_path / "storage", "--tls-cert", "/none", "--tls-key", str(key))
+    assert "'/none'" in refused(tmp_path / "storage", "--tls-cert", str(cert), "--tls-key", "/none")
     assert "give both" in refused(tmp_path / "storage", "--tls-cert", str(cert))
     server = start("--tls-cert", str(cert), "--tls-key", str(key))
 

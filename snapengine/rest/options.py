@@ -42,6 +42,9 @@ def of(*said: dict[str, object]) -> Options:
     merged = {name: value for source in said for name, value in source.items() if value is not None}
     if isinstance(hosts := merged.get("web_hooks"), str):  # as the environment says it
         merged["web_hooks"] = [host.strip() for host in hosts.split(",") if host.strip()]
+    known = Options.__struct_fields__
+    if unknown := [name for name in merged if name not in known]:
+        raise errors.Invalid(what=f"the server has no setting {', '.join(unknown)}; known are {', '.join(known)}")
     try:
         found = msgspec.convert(merged, Options, strict=False)
     except msgspec.ValidationError as e:
