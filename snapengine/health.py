@@ -7,7 +7,8 @@ from pathlib import Path
 from snapengine import chain, command, driver, errors, layout, maps, tables
 from snapengine.inventory import Struct
 
-RESTORE_RECORD = "restore the record from a backup; the images are not touched"
+AGREE = "'snapengine repair' lets the record follow the images; where it can't, restore what is wrong from a backup"
+REMAKE = "'snapengine rebuild' makes it again as far as the images tell; a backup may know more"
 RESTORE_IMAGE = "restore the file from a backup"
 REVERT = f"{RESTORE_IMAGE}, or take the volume back to a snapshot, if it has one, with 'snapengine snapshot revert'"
 SETTLE = "the next verb on the volume, or 'snapengine status', finishes or undoes it"
@@ -93,14 +94,12 @@ def of_image(
         return
     if layer.backing != backing:
         message = f"the image stands on {layer.backing}, the record says {backing}"
-        yield problem("wrong-backing", uuid, path, message, RESTORE_RECORD)
+        yield problem("wrong-backing", uuid, path, message, AGREE)
     if size is not None and layer.header.size != size:
         message = f"the image has {layer.header.size} bytes, the record says {size}"
-        yield problem("wrong-size", uuid, path, message, RESTORE_RECORD)
-    if deep:
-        yield from _checked(uuid, path, repair)
-    elif is_cut_off:
-        yield from _cut(uuid, layer, repair)
+        yield problem("wrong-size", uuid, path, message, AGREE)
+    if deep or is_cut_off:
+        yield from _tables(uuid, layer, repair, deep)
 
 
 def _looked_at(path: Path) -> tuple[chain.Layer, bool]:
@@ -113,29 +112,27 @@ def _looked_at(path: Path) -> tuple[chain.Layer, bool]:
         os.close(fd)
 
 
-def _cut(uuid: str, layer: chain.Layer, repair: str) -> Iterator[Problem]:
+def _tables(uuid: str, layer: chain.Layer, repair: str, deep: bool) -> Iterator[Problem]:
     try:
         maps.require_whole([layer])
     except errors.Refused as e:
         yield problem(_KINDS.get(e.check, "image-corrupt"), uuid, layer.path, str(e), repair)
+        return
+    if deep:
+        yield from _checked(uuid, layer.path, repair)
 
 
 def _checked(uuid: str, path: Path, repair: str) -> Iterator[Problem]:
-    try:
-        maps.require_whole([chain.layer(path)])
-    except errors.Refused as e:
-        yield problem(_KINDS.get(e.check, "image-corrupt"), uuid, path, str(e), repair)
-        return
     try:
         found = driver.check(path)
     except errors.CommandFailed as e:
         if e.status not in command.IMAGES_FAULT:  # not an answer: the tool is missing, or was killed
             raise
         message = f"qemu-img check can't read it: {e.stderr.splitlines()[0]}"
-        yield problem("image-corrupt", uuid, path, message, RESTORE_IMAGE)
+        yield problem("image-corrupt", uuid, path, message, repair)
         return
     if found.corruptions or found.check_errors:
         message = f"qemu-img check found {found.corruptions} corruptions and {found.check_errors} errors"
-        yield problem("image-corrupt", uuid, path, message, RESTORE_IMAGE)
+        yield problem("image-corrupt", uuid, path, message, repair)
     if found.leaks:
         yield problem("image-leaks", uuid, path, f"{found.leaks} clusters are leaked", RESTORE_ROOM)

@@ -37,10 +37,10 @@ from snapengine.printed import Progress
 from snapengine.records import Contents
 from snapengine.store import Store
 
-_LEAVE = "leave it where it is: it holds data of the volume; restore its record from a backup"
+_LEAVE = "leave it where it is: it holds data of the volume; 'snapengine rebuild' makes a record for it"
 _MOVE_COPY = "move one of them out of the store"
 _SEPARATE = "copy the file and put the copy in its place: what is written to one name shows in the other"
-_REGROUP = "harmless; restore the record of the snapshot or of the group from a backup"
+_REGROUP = "harmless; 'snapengine repair' puts it right if that group is there, else restore its record from a backup"
 
 
 class _Look:
@@ -114,9 +114,9 @@ def _accounts(opened: Store) -> Iterator[Problem]:
         store.read_accounts(opened.root)
     except FileNotFoundError:
         message = "the accounts' record is missing"
-        yield health.problem("record-damaged", opened.record.uuid, path, message, health.RESTORE_RECORD)
+        yield health.problem("record-damaged", opened.record.uuid, path, message, health.REMAKE)
     except errors.Corrupt as e:
-        yield health.problem("record-damaged", opened.record.uuid, path, e.what, health.RESTORE_RECORD)
+        yield health.problem("record-damaged", opened.record.uuid, path, e.what, health.REMAKE)
 
 
 def _groups(root: Path) -> Iterator[Problem]:
@@ -126,7 +126,7 @@ def _groups(root: Path) -> Iterator[Problem]:
             for member in roster.read(root, uuid).members:
                 yield from _member(root, uuid, member.volume_uuid, member.volume_snapshot_uuid)
         except errors.Corrupt as e:
-            yield health.problem("record-damaged", uuid, path, e.what, health.RESTORE_RECORD)
+            yield health.problem("record-damaged", uuid, path, e.what, health.REMAKE)
         except errors.NotFound:
             continue  # it went a moment ago
 
@@ -150,7 +150,7 @@ def _volume(root: Path, directory: Path, look: _Look) -> list[Problem]:
     except errors.NotFound:
         return []
     except errors.Corrupt as e:
-        return [health.problem("record-damaged", volume, directory, e.what, health.RESTORE_RECORD)]
+        return [health.problem("record-damaged", volume, directory, e.what, health.REMAKE)]
     found = [*_trees(contents), *_strays(root, contents)]
     if fault := clones.fault(contents):
         found.append(health.problem("base-missing", volume, *fault, health.RESTORE_IMAGE))
@@ -167,7 +167,7 @@ def _volume(root: Path, directory: Path, look: _Look) -> list[Problem]:
 
 def _meanwhile(problem: Problem, entry: Entry) -> Problem:
     """Return what is to be done about records that disagree with the images while an operation is unfinished there."""
-    if problem.repair != health.RESTORE_RECORD:
+    if problem.repair not in (health.AGREE, health.REMAKE):
         return problem
     repair = f"{entry.verb} is unfinished there: {health.SETTLE}; then verify again"
     return msgspec.structs.replace(problem, repair=repair)
@@ -203,21 +203,21 @@ def _backing(path: Path) -> str | None:
 def _trees(contents: Contents) -> Iterator[Problem]:
     volume, path = contents.volume, contents.directory / layout.record(contents.volume.uuid)
     if sum(t.current for t in volume.trees) > 1:
-        yield health.problem("wrong-current", volume.uuid, path, "more than one tree is current", health.RESTORE_RECORD)
+        yield health.problem("wrong-current", volume.uuid, path, "more than one tree is current", health.AGREE)
     for t in volume.trees:
         if t.latest not in contents.snapshots:
             message = f"tree {t.uuid} has the latest {t.latest}, which is no snapshot"
-            yield health.problem("wrong-latest", volume.uuid, path, message, health.RESTORE_RECORD)
+            yield health.problem("wrong-latest", volume.uuid, path, message, health.AGREE)
         elif contents.snapshots[t.latest].tree_uuid != t.uuid:
             message = f"the latest of tree {t.uuid} is in another tree"
-            yield health.problem("wrong-latest", volume.uuid, path, message, health.RESTORE_RECORD)
+            yield health.problem("wrong-latest", volume.uuid, path, message, health.AGREE)
     known = {t.uuid for t in volume.trees}
     for record in contents.snapshots.values():
         at = contents.directory / layout.record(record.uuid)
         parent = contents.snapshots.get(record.parent_uuid or "")
         if record.tree_uuid not in known or (parent is not None and parent.tree_uuid != record.tree_uuid):
             message = "the snapshot is not in the tree of its parent"
-            yield health.problem("torn-tree", record.uuid, at, message, health.RESTORE_RECORD)
+            yield health.problem("torn-tree", record.uuid, at, message, health.AGREE)
         yield from _copies(contents, record.uuid, at)
 
 
@@ -228,7 +228,7 @@ def _copies(contents: Contents, uuid: str, path: Path) -> Iterator[Problem]:
     for name, told, true in (("latest", said.latest, right.latest), ("distance", said.distance, right.distance)):
         if told != true:
             message = f"the record says {name} {told}, the trees say {true}"
-            yield health.problem(f"wrong-{name}", uuid, path, message, health.RESTORE_RECORD)
+            yield health.problem(f"wrong-{name}", uuid, path, message, health.AGREE)
 
 
 def _images(contents: Contents) -> Iterator[tuple[str, str, str | None, int | None]]:

@@ -317,6 +317,32 @@ def test_a_problem_is_found_alone_and_by_its_name_and_nothing_is_changed(store: 
     assert found[0].repair and found[0].message.isprintable()
 
 
+BACKUP = {"of a snapshot", "a newer schema", "a directory", "of a group", "no such group"}  # what nothing else mends
+RECORDS = [row for row in ROWS if row.kind.startswith(("record-", "torn-", "wrong-")) and row.how not in BACKUP]
+
+
+@pytest.mark.parametrize("row", RECORDS, ids=[f"{row.kind}: {row.how}" for row in RECORDS])
+def test_what_is_advised_for_records_puts_them_right(store: Prepared, row: Row) -> None:
+    row.make(store)
+    advised = re.search("'snapengine (repair|rebuild)'", store.engine.verify()[0].repair)
+    assert advised is not None
+    if advised[1] == "repair":
+        store.engine.repair()
+    else:
+        Engine.rebuild(store.root)
+    assert store.engine.verify() == ()
+
+
+def test_a_volume_whose_active_image_is_corrupt_is_advised_to_go_back_and_can(store: Prepared) -> None:
+    set_refcount(store.image(store.volume), 0, 0)
+    (found,) = store.engine.verify(deep=True)
+    assert (found.kind, found.object) == ("image-corrupt", store.volume)
+    assert "snapengine snapshot revert" in found.repair
+
+    store.engine.revert(store.second)
+    assert store.volume not in [p.object for p in store.engine.verify(deep=True)]
+
+
 def state(root: Path) -> dict[Path, tuple[object, ...]]:
     """Return every file below root with what must not change; a lock that is taken may be made for it."""
     found: dict[Path, tuple[object, ...]] = {}
@@ -341,7 +367,7 @@ def test_an_empty_store_has_no_problem(engine: Engine) -> None:
 
 
 def test_every_kind_that_is_documented_is_made_here_and_no_other(store: Prepared) -> None:
-    table = RELIABILITY.read_text().partition("| kind |")[2].partition("\n\n")[0]
+    table = RELIABILITY.read_text().partition("| kind | meaning |")[2].partition("\n\n")[0]
     kinds = {kind for line in table.splitlines() for kind in re.findall(r"`([a-z-]+)`", line.split(" | ")[0])}
     elsewhere = {"wrong-current", "record-missing", "base-missing", "unreadable", "content-changed"}  # in other tests
     assert kinds - elsewhere == {row.kind for row in ROWS}
