@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from snapengine import chain, driver
 from snapengine.chain import Layer
+from snapengine.tables import Bitmap
 
 
 class Marks(NamedTuple):
@@ -44,12 +45,22 @@ def join(layers: Sequence[Path], target: Path, ended: Collection[str] = ()) -> N
         same = {path: found[name] for path, found in marked.items() if name in found}
         uppermost = next(iter(same.values()))
         if target not in same:
-            driver.add_bitmap(target, name, min(2**bitmap.granularity_bits for bitmap in same.values()))
+            add(target, uppermost, min(bitmap.granularity_bits for bitmap in same.values()), same)
+            continue
         for path in same:
             if path != target:
                 driver.merge_bitmap(path, target, name)
-        if uppermost.auto != (target not in same or same[target].auto):
+        if uppermost.auto != same[target].auto:
             driver.switch_bitmap(target, name, on=uppermost.auto)
+
+
+def add(target: Path, bitmap: Bitmap, granularity_bits: int, sources: Iterable[Path]) -> None:
+    """Give the image at target, which has none, one like bitmap that marks all that those of its name in sources do."""
+    driver.add_bitmap(target, bitmap.name, 2**granularity_bits)
+    for source in sources:
+        driver.merge_bitmap(source, target, bitmap.name)
+    if not bitmap.auto:
+        driver.switch_bitmap(target, bitmap.name, on=False)
 
 
 def forget(paths: Iterable[Path], names: Collection[str] | None = None) -> None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from snapengine import chain, draft, driver, duplicate, hold, layout, maps, operation, records, store, tree, volume
+from snapengine import bitmaps, chain, draft, duplicate, hold, layout, maps, operation, records, store, tree, volume
 from snapengine.chain import Layer
 from snapengine.draft import Plan
 from snapengine.hold import Held, Image
@@ -61,11 +61,7 @@ def _run(work: Held, old: Image, layers: Sequence[Layer], progress: Progress | N
     def making(copy: Path) -> Iterator[Plan]:
         duplicate.make(work.store, [layer.path for layer in layers], copy, progress=progress)
         for bitmap, sources in carried:
-            driver.add_bitmap(copy, bitmap.name, 2**bitmap.granularity_bits)
-            for source in sources:
-                driver.merge_bitmap(source.path, copy, bitmap.name)
-            if not bitmap.auto:
-                driver.switch_bitmap(copy, bitmap.name, on=False)
+            bitmaps.add(copy, bitmap, bitmap.granularity_bits, [layer.path for layer in sources])
         yield made
         operation.keep_former(work, item)
 
