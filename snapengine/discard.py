@@ -107,7 +107,7 @@ def expunge(opened: Store, volume: str, wait: float) -> None:
     """
     directory = deleted.find(opened.root, volume)
     with hold.present(directory), lock.exclusive(directory.parent, "expunge volume", wait), ExitStack() as stack:
-        clones.require_none(opened.root, volume, f"deleted volume {volume}")
+        require_expungeable(opened, directory, volume)
         _keep_out(stack, directory, volume)
         _vanish(opened, directory, volume)
     for path in strays.of_store(opened.root):
