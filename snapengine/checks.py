@@ -2,7 +2,7 @@
 The one table of what is wrong with a qcow2 image: each row has a name that never changes and a test of its own.
 
 What can't be asked because the header can't be parsed the reader refuses itself ("magic", "header-short", "version",
-"cluster-bits"). L2 and refcount entries are not looked at: that is `qemu-img check`'s work.
+"cluster-bits"). What L2 tables say is looked at where they are read (clusters); refcounts are `qemu-img check`'s work.
 """
 
 import os

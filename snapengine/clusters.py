@@ -114,7 +114,7 @@ def _tables(image: Image) -> Iterator[tuple[int, bytes]]:
     """Give each L2 table's content, and the guest's offset where it begins."""
     header = image.header
     seen: set[int] = set()
-    room = max(_ALWAYS, os.fstat(image.fd).st_blocks * units.SECTOR * _SQUEEZED)
+    room = max(_ALWAYS, units.allocated(os.fstat(image.fd)) * _SQUEEZED)
     for number, entry in enumerate(_l1(image)):
         if not entry & (_OFFSET | _RESERVED_L1):
             continue

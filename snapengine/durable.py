@@ -185,7 +185,7 @@ def make_directory(path: Path) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a directory that an operation was still preparing, with all in it."""
+    """Remove a directory with all in it, as far as that can be done: whoever needs it gone looks."""
     shutil.rmtree(path, ignore_errors=True)
 
 

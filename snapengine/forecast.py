@@ -32,7 +32,7 @@ from snapengine.spans import Spans
 from snapengine.store import Store
 
 
-class Removal(NamedTuple):
+class _Removal(NamedTuple):
     """The steps of a removal in one volume, and what it frees, which is below zero where it only costs."""
 
     steps: list[Step]
@@ -47,7 +47,7 @@ def deletion(
 
     bytes are the guest's data that move; the rest is as for revert.
     """
-    found: list[Removal] = []
+    found: list[_Removal] = []
     failed: dict[str, errors.Error] = {}
     for directory, own in delete.by_volume(opened, snapshots).items():
         with lock.shared(directory.parent, "preview a delete", wait):
@@ -78,7 +78,7 @@ def undoing(opened: Store, volume: str, wait: float) -> Preview:
         return _whole([_removed(opened, contents, {undo.undoable(opened, contents)}, set(), "auto")])
 
 
-def _whole(removals: list[Removal]) -> Preview:
+def _whole(removals: list[_Removal]) -> Preview:
     """Return the preview of the removals in several volumes."""
     listed = tuple(step for found in removals for step in found.steps)
     freed = sum(found.freed for found in removals)
@@ -87,7 +87,7 @@ def _whole(removals: list[Removal]) -> Preview:
 
 def _removed(
     opened: Store, contents: Contents, doomed: set[str], purged: set[str], direction: Direction
-) -> Removal:
+) -> _Removal:
     """Return the steps of a removal and what it frees; raises InUse for a VM in whose way it would be."""
     found: list[Step] = []
     taken: dict[chain.Layer, list[Spans]] = {}
@@ -102,7 +102,7 @@ def _removed(
             family = removal.applied(family, step, work.place.operation, work.place.now)
     kept = sum(sizes.kept(layer, each, shared=opened.record.reflinks) for layer, each in taken.items())
     gone = (Path(step.image) for step in found if step.verb in ("delete", "purge"))
-    return Removal(found, sum(map(_allocated, gone)) - kept)
+    return _Removal(found, sum(map(_allocated, gone)) - kept)
 
 
 def _steps(family: Family, choice: steps.Choice, contents: Contents) -> Iterator[Step]:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from snapengine import units
 from snapengine.units import GIB
 
 MAX_FILES = 4096  # open in one tool: the longest foreign chain, twice, and its own
@@ -59,7 +60,7 @@ def _held(sources: Iterable[Path]) -> int:
     held = 0
     for path in sources:
         with suppress(FileNotFoundError):
-            held += os.stat(path).st_blocks * 512
+            held += units.allocated(os.stat(path))
     return held
 
 

@@ -20,6 +20,7 @@ from snapengine import (
     shrinking,
     sound,
     tree,
+    units,
 )
 from snapengine.draft import Plan
 from snapengine.hold import Held, Image
@@ -94,7 +95,7 @@ def _over_frozen(work: Held, uuid: str, old: Image, name: str | None, mend: Call
 
     def making(new: Path) -> Plan:
         _copy(work, old, new, mend)
-        return plan(new.stat().st_blocks * 512)
+        return plan(units.allocated(new.stat()))
 
     shrinking.over_frozen(work, plan(0).entry, old, making)
 
