@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tests import images, privileged
-from tests.crash import cases, judge, points
+from tests.crash import judge, points, stores
 from tests.crash.cases import VERBS, Case
 from tests.crash.judge import Failure, Outcome, Prepared
 from tests.crash.strace import Kill
@@ -38,7 +38,7 @@ class Bench:
         kind = VERBS[name].store
         place = self._disk() if needs_reflinks(kind) else self._shared
         store = place / kind.replace(" ", "-")
-        _once(place / f"{store.name}.made", lambda: self._pool.submit(cases.make_store, store, kind).result())
+        _once(place / f"{store.name}.made", lambda: self._pool.submit(stores.make, store, kind).result())
         return _once(place / f"{name}.prepared", lambda: self._pool.submit(judge.prepared, name, store).result())
 
     def crashed(self, prepared: Prepared, at: Kill) -> Prepared:

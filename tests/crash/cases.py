@@ -1,40 +1,25 @@
-"""The verbs that the crash tests cut off, each with a store to work on."""
+"""The verbs that the crash tests cut off, each on one of the stores (stores.py)."""
 
-import json
-import pickle
 import shutil
-import subprocess
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from snapengine import errors
 from snapengine.engine import Engine
 from tests import images
-from tests.crash import state
+from tests.crash import state, stores
 from tests.crash.harms import HARMS
 from tests.crash.state import State
-from tests.oracle import CLUSTER, MIB, Oracle, poke
+from tests.crash.stores import Things
+from tests.oracle import CLUSTER, MIB, Oracle
 
-INFO = ("qemu-img", "info", "-f", "qcow2", "--output", "json")
 GIVEN = "0123456789ab4def8123456789abcdef"
-
-
-class Things(NamedTuple):
-    """What a prepared store holds, by uuid, and a raw image outside of it."""
-
-    volume: str
-    first: str
-    second: str
-    third: str
-    item: str
-    raw: Path
 
 
 class Verb(NamedTuple):
     """
-    A verb, and the store that it works on: STORES tells how that is made of the plain one.
+    A verb, and the store that it works on: stores.STORES tells how that is made of the plain one.
 
     moved: the store lies at another root than its records say. journaled: opening the store settles what a crash left;
     else the next verb on the volume does. several: it works on several volumes, which readers see one after the other.
@@ -92,7 +77,7 @@ VERBS = {
     "revert again": Verb("clean", lambda o, t: o.revert(t.second)),
     "create a volume": Verb("plain", lambda o, t: o.volume("another", type="Root", uuid=GIVEN)),
     "import": Verb("plain", lambda o, t: o.import_raw(t.raw, "another")),
-    "import a chain": Verb("plain", lambda o, t: o.import_chain(_chain(t.raw), "another")),
+    "import a chain": Verb("plain", lambda o, t: o.import_chain(stores.chain(t.raw), "another")),
     "import what others may write to": Verb("open to all", lambda o, t: o.import_image(_top(o), "another")),
     "import a chain that others may write to": Verb("open to all", lambda o, t: o.import_chain(_top(o), "another")),
     "restore": Verb("plain", lambda o, t: o.restore(t.item)),
@@ -120,7 +105,7 @@ VERBS = {
     "resize": Verb("plain", lambda o, t: o.resize(t.volume, 2 * MIB)),
     "resize, more tables": Verb("small clusters", lambda o, t: o.resize(t.volume, 40 * MIB)),
     "delete a volume": Verb(
-        "two volumes", lambda o, t: o.delete_volumes(_other(o)), journaled=False, on="other"
+        "two volumes", lambda o, t: o.delete_volumes(stores.other(o)), journaled=False, on="other"
     ),
     "recover a volume": Verb(
         "one deleted", lambda o, t: o.recover_volume(_deleted(o)), journaled=False, on="other"
@@ -148,10 +133,10 @@ VERBS = {
     "delete by clone": Verb("plain on XFS", lambda o, t: o.delete(t.third)),
     "undo": Verb("plain", lambda o, t: o.undo(t.volume)),
     "create a group": Verb(
-        "two volumes", lambda o, t: o.create_group("new", t.volume, _other(o), uuid=GIVEN), several=True
+        "two volumes", lambda o, t: o.create_group("new", t.volume, stores.other(o), uuid=GIVEN), several=True
     ),
     "create a group, one full": Verb(
-        "two volumes at the limit", lambda o, t: o.create_group("new", t.volume, _other(o)), several=True
+        "two volumes at the limit", lambda o, t: o.create_group("new", t.volume, stores.other(o)), several=True
     ),
     "revert to a group": Verb("two volumes", lambda o, t: o.revert_group(_group(o)), several=True),
     "revert to a group, nothing to keep": Verb(
@@ -164,7 +149,9 @@ VERBS = {
     "delete a group": Verb("two volumes", lambda o, t: _delete_group(o), journaled=False, several=True, steps=True),
     "import and remove the source": Verb(
         "sources beside",
-        lambda o, t: o.engine.import_volume(_beside(o) / "image.raw", "another", format="raw", move=True),
+        lambda o, t: o.engine.import_volume(
+            stores.beside(o.engine.root) / "image.raw", "another", format="raw", move=True
+        ),
         beside=lambda o, t, worked: _moved(o, t, worked, "image.raw"),
     ),
     "import a chain and remove the sources": Verb(
@@ -174,7 +161,7 @@ VERBS = {
     ),
     "export": Verb(
         "sources beside",
-        lambda o, t: o.engine.export_snapshot(t.second, _beside(o) / "copy.qcow2", force=True),
+        lambda o, t: o.engine.export_snapshot(t.second, stores.beside(o.engine.root) / "copy.qcow2", force=True),
         beside=lambda o, t, worked: _exported(o, t, worked),
     ),
     "update a volume": Verb(
@@ -187,7 +174,7 @@ VERBS = {
     "tag a snapshot": Verb("plain", lambda o, t: o.engine.add_tag(t.second, "new"), journaled=False),
     "remove a tag": Verb("attached", lambda o, t: o.engine.remove_tag(t.volume, "old"), journaled=False),
     "disable a volume": Verb(
-        "two volumes", lambda o, t: o.engine.set_volume_state(_other(o), "Disabled"), journaled=False, on="other"
+        "two volumes", lambda o, t: o.engine.set_volume_state(stores.other(o), "Disabled"), journaled=False, on="other"
     ),
     "set a password": Verb("attached", lambda o, t: o.engine.set_password("other", "a long secret")),
     "set the first password": Verb("plain", lambda o, t: o.engine.first_password("a long secret")),
@@ -198,49 +185,6 @@ VERBS = {
     "recover": Verb("plain", lambda o, t: None),  # opening the engine does it
 }
 
-STORES: dict[str, Callable[[Oracle, Things], object]] = {
-    "plain": lambda o, t: None,
-    "at the limit": lambda o, t: o.engine.set_depth_limit(2),
-    "bitmap": lambda o, t: _bitmap(o.engine.volume_path(t.volume)),
-    "bitmaps": lambda o, t: _bitmaps(o, t.volume),
-    "grown": lambda o, t: _grown(o, t.volume),
-    "damaged": lambda o, t: None,
-    "missing": lambda o, t: None,
-    "misnamed": lambda o, t: None,
-    "misnamed otherwise": lambda o, t: None,
-    "worn": lambda o, t: None,
-    "clean": lambda o, t: o.revert(t.second),
-    "small clusters": lambda o, t: _small_clusters(o.engine.volume_path(t.volume)),
-    "covered": lambda o, t: o.write(t.volume, 0, 8 * CLUSTER),
-    "plain on XFS": lambda o, t: None,
-    "two volumes": lambda o, t: _two_volumes(o, t),
-    "one deleted": lambda o, t: _one_deleted(o, t),
-    "two volumes at the limit": lambda o, t: _two_volumes_at_the_limit(o, t),
-    "two volumes, clean": lambda o, t: _two_volumes_clean(o, t),
-    "zeros": lambda o, t: _zeros(o, t.volume),
-    "sources beside": lambda o, t: _sources(o, t.raw),
-    "open to all": lambda o, t: _sources(o, t.raw, 0o666),
-    "attached": lambda o, t: _attached(o, t.volume),
-    "linked": lambda o, t: o.write(o.clone(t.second, "clone", linked=True), CLUSTER),
-    "linked, snapshot": lambda o, t: _layered(o, t, 1),
-    "linked, at the limit": lambda o, t: _layered(o, t, 2),
-}
-
-
-def _two_volumes(oracle: Oracle, things: Things) -> None:
-    """Add a second volume, and a group of both, to both of which something is written after it."""
-    other = oracle.volume("other", type="Root")
-    oracle.write(other)
-    oracle.create_group("before", things.volume, other)
-    oracle.write(things.volume, 5 * CLUSTER)
-    oracle.write(other, CLUSTER)
-
-
-def _two_volumes_at_the_limit(oracle: Oracle, things: Things) -> None:
-    """Make the plain volume's next snapshot a full one; the other's is not."""
-    _two_volumes(oracle, things)
-    oracle.engine.set_depth_limit(3)
-
 
 def _delete_group(oracle: Oracle) -> None:
     """Delete a group whole, or fail as the verb does that deletes each of its snapshots alone and tells of each."""
@@ -248,41 +192,17 @@ def _delete_group(oracle: Oracle) -> None:
         raise errors.Conflict(what="some are left")
 
 
-def _attached(oracle: Oracle, volume: str) -> None:
-    oracle.engine.attach_volume(volume, "vm")
-    oracle.engine.add_tag(volume, "old")
-    oracle.engine.create_account("other")
-    oracle.engine.create_access_key("other")
-
-
 def _key(oracle: Oracle) -> str:
     return oracle.engine.list_access_keys()[0].uuid
 
 
-def _sources(oracle: Oracle, raw: Path, mode: int = 0o644) -> None:
-    """Have a raw image and a chain of two in the directory beside the store, which is copied with it."""
-    _beside(oracle).mkdir()
-    _chain(Path(shutil.copy(raw, _beside(oracle) / "image.raw")))
-    for path in _beside(oracle).iterdir():
-        path.chmod(mode)
-
-
 def _top(oracle: Oracle) -> Path:
-    return _beside(oracle) / "image.top.qcow2"
-
-
-def _beside(oracle: Oracle) -> Path:
-    return beside(oracle.engine.root)
-
-
-def beside(root: Path) -> Path:
-    """Return the directory beside the store at root for files that go in and out."""
-    return root.with_name(f"{root.name}.beside")
+    return stores.beside(oracle.engine.root) / "image.top.qcow2"
 
 
 def _moved(oracle: Oracle, things: Things, worked: bool, name: str) -> None:
     """Assert that an image is in the store or still whole at its own place, and only in the store if it was said so."""
-    source = _beside(oracle) / name
+    source = stores.beside(oracle.engine.root) / name
     if not any(volume.name == "another" for volume in oracle.engine.list_volumes()):
         read = images.read(source) if source.suffix == ".qcow2" else source.read_bytes()
         assert read[CLUSTER:] == things.raw.read_bytes()[CLUSTER:], "the source is gone or damaged"
@@ -291,27 +211,12 @@ def _moved(oracle: Oracle, things: Things, worked: bool, name: str) -> None:
 
 def _exported(oracle: Oracle, things: Things, worked: bool) -> None:
     """Assert that the export is whole or not there, and that the next one works and removes what this one left."""
-    target = _beside(oracle) / "copy.qcow2"
+    target = stores.beside(oracle.engine.root) / "copy.qcow2"
     assert target.exists() or not worked
     for _ in range(2):
         assert not target.exists() or images.read(target) == oracle.expected[things.second]
         oracle.engine.export_snapshot(things.second, target, force=True)
     assert sorted(path.name for path in target.parent.iterdir() if "image" not in path.name) == [target.name]
-
-
-def _two_volumes_clean(oracle: Oracle, things: Things) -> None:
-    """Make another group of both, after which nothing is written."""
-    _two_volumes(oracle, things)
-    oracle.create_group("later", things.volume, _other(oracle))
-
-
-def _other(oracle: Oracle) -> str:
-    return oracle.engine.find_volume("other")
-
-
-def _one_deleted(oracle: Oracle, things: Things) -> None:
-    _two_volumes(oracle, things)
-    oracle.delete_volumes(_other(oracle))
 
 
 def _deleted(oracle: Oracle) -> str:
@@ -322,60 +227,12 @@ def _group(oracle: Oracle) -> str:
     return oracle.engine.find_group("before")
 
 
-def _chain(raw: Path) -> Path:
-    """Return the top of a chain of two images beside raw, made when it is first asked for."""
-    base, top = raw.with_suffix(".base.qcow2"), raw.with_suffix(".top.qcow2")
-    if not top.exists():
-        subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(base)], check=True)
-        over = ["-F", "qcow2", "-b", base.name]
-        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *over, str(top)], check=True)
-        poke(top, 7)
-    return top
-
-
-def _zeros(oracle: Oracle, volume: str) -> None:
-    """Have one more snapshot, "zeros", which could do with less room, and one on it."""
-    oracle.zero(volume, 0, 4 * CLUSTER)
-    oracle.create(volume, "zeros")
-    oracle.write(volume, 2 * CLUSTER)
-    oracle.create(volume, "upon zeros")
-
-
 def _clone(oracle: Oracle) -> str:
     return next(volume.uuid for volume in oracle.engine.list_volumes() if volume.name == "clone")
 
 
 def _snapshot(oracle: Oracle, name: str) -> str:
     return next(snapshot.uuid for snapshot in oracle.engine.list_snapshots() if snapshot.name == name)
-
-
-def _layered(oracle: Oracle, things: Things, count: int) -> None:
-    """Make a linked clone with count snapshots, which are as many as may stand on each other."""
-    clone = oracle.clone(things.second, "clone", linked=True)
-    for _ in range(count):
-        oracle.write(clone, CLUSTER)
-        oracle.create(clone, "on a clone")
-    oracle.write(clone, 2 * CLUSTER)
-    oracle.engine.set_depth_limit(2)
-
-
-def _bitmap(path: Path) -> None:
-    subprocess.run(["qemu-img", "bitmap", "--add", "-f", "qcow2", "-g", "64k", str(path), "backup"], check=True)
-
-
-def _bitmaps(oracle: Oracle, volume: str) -> None:
-    """Have one more snapshot, "marked", with a bitmap that goes on in the active image."""
-    _bitmap(oracle.engine.volume_path(volume))
-    oracle.write(volume, 6 * CLUSTER)
-    oracle.create(volume, "marked")
-    oracle.write(volume, 7 * CLUSTER)
-
-
-def _grown(oracle: Oracle, volume: str) -> None:
-    """Have one more snapshot, "marked", which is smaller than the volume by now, and a bitmap in both."""
-    _bitmaps(oracle, volume)
-    oracle.resize(volume, 2 * MIB)
-    oracle.write(volume, 2 * MIB - CLUSTER)
 
 
 def _revert_lost(oracle: Oracle, things: Things) -> None:
@@ -396,50 +253,12 @@ def _repair(oracle: Oracle) -> None:
         raise errors.Conflict(what=f"it is left: {left}")
 
 
-def _small_clusters(path: Path) -> None:
-    """Put a copy with clusters of 4 KiB in the place of an image, so that its L1 table is soon too short."""
-    copy = path.with_suffix(".copy")
-    layers = ("-B", json.loads(subprocess.check_output(INFO + (str(path),)))["backing-filename"], "-F", "qcow2")
-    convert = ("qemu-img", "convert", "-f", "qcow2", "-O", "qcow2", "-o", "cluster_size=4k")
-    subprocess.run([*convert, *layers, str(path), str(copy)], check=True)
-    copy.replace(path)
-
-
-def make_store(root: Path, name: str) -> None:
-    """
-    Make the store called name at root, with what is known of it beside it.
-
-    Its volume has three snapshots, second and third on the first, stands on the third, and holds something of its
-    own; one item lies in the trash.
-    """
-    oracle = Oracle(Engine.init(root))
-    volume = oracle.volume("disk")
-    oracle.write(volume)
-    first = oracle.create(volume, "first").uuid
-    oracle.write(volume, CLUSTER)
-    second = oracle.create(volume, "second").uuid
-    oracle.write(volume, 2 * CLUSTER)
-    item = oracle.revert(first)
-    assert item is not None
-    oracle.write(volume, 3 * CLUSTER)
-    third = oracle.create(volume, "third").uuid
-    oracle.write(volume, 4 * CLUSTER)
-    raw = root.with_suffix(".raw")
-    raw.write_bytes(b"raw!" * CLUSTER)
-    things = Things(volume, first, second, third, item, raw)
-    STORES[name](oracle, things)
-    oracle.check()
-    if name in HARMS:
-        HARMS[name](oracle.engine.volume_path(volume), first, second)
-    _known(root).write_bytes(pickle.dumps((things, oracle.expected)))
-
-
 def make_case(name: str, store: Path) -> Case:
     """Return the case of the verb called name on the store at store, which is left as it is."""
-    root = copy(store, f"after {name}", VERBS[name].moved)
-    oracle = opened(root, store)
+    root = stores.copy(store, f"after {name}", VERBS[name].moved)
+    oracle = stores.opened(root, store)
     oracle.engine, Noting.called = Noting.open(root), set()
-    VERBS[name].run(oracle, things(store))
+    VERBS[name].run(oracle, stores.things(store))
     called = frozenset(Noting.called)
     before, after = state.of(Engine.open(store, recover=False)), state.of(oracle.engine)
     shown = _shown(name, before, after)
@@ -447,7 +266,7 @@ def make_case(name: str, store: Path) -> Case:
     clear(case, root)
     if VERBS[name].beside is None:
         oracle.check()
-    remove(root)
+    stores.remove(root)
     return case
 
 
@@ -467,56 +286,15 @@ def clear(case: Case, root: Path) -> None:
 
 def make_recovery(crashed: Path, store: Path, verb: str) -> Case:
     """Return the case of opening crashed, a copy of the store on which verb was cut off."""
-    shutil.copy(_known(store), _known(crashed))
+    shutil.copy(stores.known(store), stores.known(crashed))
     engine, several = Engine.open(crashed, recover=False), VERBS[verb].several
     before, left = state.shown(engine), (state.of(engine),) if several else ()
-    root = copy(crashed, "recovered")
+    root = stores.copy(crashed, "recovered")
     after = state.of(Engine.open(root))
-    remove(root)
+    stores.remove(root)
     return Case("recover", crashed, after, after, _shown(verb, before, after), several, left, verb=verb)
 
 
 def _shown(verb: str, *states: State) -> tuple[State, ...]:
     """Return what the records may show between these states; where there are steps, what goes goes one by one."""
     return () if verb == "purge" or VERBS[verb].steps else tuple(state.without_contents(each) for each in states)
-
-
-def copy(store: Path, name: str, moved: bool = False) -> Path:
-    """Return a copy of the store under a name of its own; moved leaves the old root in its records."""
-    root = store.with_name(f"{store.name}-{name}")
-    remove(root)
-    subprocess.run(["cp", "-a", str(store), str(root)], check=True)
-    if beside(store).exists():
-        subprocess.run(["cp", "-a", str(beside(store)), str(beside(root))], check=True)
-    if not moved:
-        for record in root.rglob("*.json"):
-            record.write_text(record.read_text().replace(f'"{store}', f'"{root}'))
-    return root
-
-
-def remove(root: Path) -> None:
-    """Remove a copy of a store, and what lies beside it."""
-    shutil.rmtree(root, ignore_errors=True)
-    shutil.rmtree(beside(root), ignore_errors=True)
-
-
-def opened(root: Path, store: Path) -> Oracle:
-    """Open root, a copy of the store, with what is known of that."""
-    oracle = Oracle(Engine.open(root))
-    oracle.expected.update(_load(store)[1])
-    return oracle
-
-
-def things(store: Path) -> Things:
-    """Return what the prepared store holds."""
-    return _load(store)[0]
-
-
-@lru_cache(maxsize=4)
-def _load(store: Path) -> tuple[Things, dict[str, bytes]]:
-    known: tuple[Things, dict[str, bytes]] = pickle.loads(_known(store).read_bytes())
-    return known
-
-
-def _known(store: Path) -> Path:
-    return store.with_suffix(".known")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from snapengine.engine import Engine
 from tests import check, images
-from tests.crash import cases, remains, state, strace
+from tests.crash import cases, remains, state, stores, strace
 from tests.crash.cases import VERBS, Case
 from tests.crash.sabotage import broken
 from tests.crash.strace import Call, Kill, Run
@@ -88,7 +88,7 @@ def listed(case: Case) -> Prepared:
     """Return a case with the calls of its verb that change files."""
     root = _copy(case, f"{case.name} listed")
     run = strace.listed(verb(case, root), root)
-    cases.remove(root)
+    stores.remove(root)
     assert run.said == "ok", run.said
     return Prepared(case, run.calls)
 
@@ -107,12 +107,12 @@ def _judged(case: Case, what: str, name: str, cut: Callable[[Path], Run], how: s
     except Exception:
         return Outcome(case.name, what, "wrong", exact, traceback.format_exc())
     finally:
-        cases.remove(root)
+        stores.remove(root)
     return Outcome(case.name, what, end, exact)
 
 
 def _copy(case: Case, name: str) -> Path:
-    return cases.copy(case.root, name, VERBS[case.name].moved)
+    return stores.copy(case.root, name, VERBS[case.name].moved)
 
 
 def _killed(case: Case, root: Path, at: Kill) -> Run:
@@ -137,7 +137,7 @@ def _run(case: Case, root: Path) -> None:
 
 
 def _run_as(case: Case, root: Path, name: str) -> None:
-    VERBS[name].run(cases.opened(root, case.root), cases.things(case.root))
+    VERBS[name].run(stores.opened(root, case.root), stores.things(case.root))
 
 
 def judge(case: Case, root: Path, said: str, by_verb: bool, again: bool = False) -> str:
@@ -165,8 +165,8 @@ def judge(case: Case, root: Path, said: str, by_verb: bool, again: bool = False)
         _run(case, root)
         assert state.of(engine) == case.after, f"the same verb, again, does not end well: {state.of(engine)}"
     if told.beside is not None:
-        told.beside(cases.opened(root, case.root), cases.things(case.root), said == "ok")
-    _check_next(engine, cases.things(case.root).volume)
+        told.beside(stores.opened(root, case.root), stores.things(case.root), said == "ok")
+    _check_next(engine, stores.things(case.root).volume)
     return end
 
 

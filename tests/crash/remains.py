@@ -5,7 +5,7 @@ import os
 import re
 from pathlib import Path
 
-from tests.crash import cases
+from tests.crash import stores
 
 _DATE = re.compile(rb'"[A-Z][a-z]{2} \d+, \d{4} \d+:\d\d:\d\d [AP]M"')
 
@@ -19,7 +19,7 @@ def digest(root: Path) -> str:
     """
     names: dict[int, str] = {}
     seen = hashlib.sha256()
-    for path in sorted(p for place in (root, cases.beside(root)) for p in [place, *place.rglob("*")] if p.exists()):
+    for path in sorted(p for place in (root, stores.beside(root)) for p in [place, *place.rglob("*")] if p.exists()):
         status = path.lstat()
         name = os.path.relpath(path, root).replace(root.name, "ROOT")
         first = names.setdefault(status.st_ino, name)

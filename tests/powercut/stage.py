@@ -8,7 +8,7 @@ from random import Random
 from typing import NamedTuple
 
 from snapengine.engine import Engine
-from tests.crash import cases, judge
+from tests.crash import cases, judge, stores
 from tests.crash.cases import VERBS, Case
 from tests.powercut import cuts, disk, sabotage
 from tests.powercut.cuts import Cut
@@ -132,7 +132,7 @@ class Stage:
             store = self._store(VERBS[verb].store)
             with disk.mounted(image, self._place, self._kind):
                 case = cases.make_case(verb, store)
-                assert cases.copy(store, "cut", VERBS[verb].moved) == self._root(case)
+                assert stores.copy(store, "cut", VERBS[verb].moved) == self._root(case)
             self._cases[verb] = image, case
         return self._cases[verb]
 
@@ -141,7 +141,7 @@ class Stage:
         if not image.exists():
             disk.make(image, self._kind)
             with disk.mounted(image, self._place, self._kind):
-                cases.make_store(self._store(store), store)
+                stores.make(self._store(store), store)
         return image
 
     def _image(self, name: str) -> Path:
