@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from snapengine import chain, content, errors, hold, layout, lock, maps, records, spans, store, units, visible
+from snapengine import called, chain, content, errors, hold, layout, maps, records, spans, store, units, visible
 from snapengine.content import Content
 from snapengine.hold import Held
 from snapengine.inventory import Struct
@@ -52,7 +52,7 @@ def diff(
     directory = store.find_snapshot(opened.root, first)
     other = directory if second is None else store.find_snapshot(opened.root, second)
     if other != directory:
-        volumes = " and ".join(_called(found) for found in (directory, other))
+        volumes = " and ".join(map(called.volume, (directory, other)))
         raise errors.Invalid(what=f"the snapshots are of different volumes, {volumes}; give two of one volume")
     with hold.looking(directory, "diff", wait):
         with _chain(opened, directory, first) as before, _chain(opened, directory, second) as after:
@@ -60,11 +60,6 @@ def diff(
             if exact:
                 found = _exact(before, after, spans.union(*found), progress)
             return _answer(*found)
-
-
-def _called(directory: Path) -> str:
-    volume = layout.volume_of(directory)
-    return f"{volume}{lock.called(directory, volume)}"
 
 
 @contextmanager

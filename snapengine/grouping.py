@@ -10,6 +10,7 @@ from typing import NamedTuple
 from snapengine import (
     arguments,
     beginning,
+    called,
     delete,
     draft,
     durable,
@@ -19,7 +20,6 @@ from snapengine import (
     inventory,
     journal,
     layout,
-    lock,
     operation,
     printed,
     records,
@@ -106,7 +106,7 @@ def _chosen(opened: Store, request: Request, vm: str | None) -> list[Path]:
         raise errors.Invalid(what="a group is made of volumes or of a VM's volumes: give either of both")
     twice = [uuid for uuid, count in Counter(request.volumes).items() if count > 1]
     if twice:
-        named = twice[0] + lock.called(store.find_volume(opened.root, twice[0]), twice[0])
+        named = called.volume(store.find_volume(opened.root, twice[0]))
         raise errors.Invalid(what=f"volume {named} was given more than once; give each volume once")
     found = [store.find_volume(opened.root, v) for v in request.volumes] if vm is None else _attached(opened, vm)
     if not found:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from snapengine import bytelock, errors, inspector, lock
+from snapengine import bytelock, called, errors, inspector
 
 PATIENCE = 0.5  # seconds; a `qemu-img info` that just looks is gone by then
 
@@ -197,4 +197,4 @@ def _describe(pid: int) -> str:
 
 
 def _in_use(fd: int, path: Path, volume: str) -> errors.InUse:
-    return errors.InUse(volume=volume, name=lock.called(path.parent, volume), path=path, holder=holder(fd))
+    return errors.InUse(volume=volume, name=called.behind(path.parent, volume), path=path, holder=holder(fd))

@@ -17,8 +17,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 
-from snapengine import errors, inventory, layout
-from snapengine.inventory import VolumeRecord
+from snapengine import called, errors, layout
 
 DEFAULT_WAIT = 60.0
 COPYING = "create full snapshot"
@@ -163,20 +162,7 @@ def _what(path: Path) -> str:
     name = path.parent.name
     if not name.startswith("vol-"):
         return f"the primary storage {path.parent}"
-    volume = name.removeprefix("vol-")
-    return f"volume {volume}{called(path.parent / layout.SNAPSHOTS, volume)}"
-
-
-def called(directory: Path, volume: str) -> str:
-    """Return a volume's name as messages say it behind its uuid; nothing where its record can't be read."""
-    with suppress(OSError, errors.Corrupt):
-        path = directory / layout.record(volume)
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        try:
-            return f" ({inventory.decode(os.read(fd, inventory.MAX_RECORD), VolumeRecord, path).name})"
-        finally:
-            os.close(fd)
-    return ""
+    return f"volume {called.volume(path.parent / layout.SNAPSHOTS)}"
 
 
 def _holder(fd: int) -> str:

@@ -30,7 +30,7 @@ LAYERS = (
     ("blank", "claims", "clones", "custody", "deleted", "founding", "inside", "maps", "quota"),
     ("chain", "driver", "imagelock", "journal", "notes", "roster", "store"),
     ("durable", "foreign", "lock", "records", "reflink"),
-    ("attributes", "inspector", "intent", "tree", "visible"),
+    ("attributes", "called", "inspector", "intent", "tree", "visible"),
     ("checks", "extents"),
     ("clusters", "tables"),
     ("arguments", "bytelock", "command", "layout", "owners", "passwords", "qcow2"),
