@@ -1,6 +1,7 @@
 """The server: what HTTP adds to a verb, how fast and how many reads are answered, and how much memory it takes."""
 
 import random
+import select
 import selectors
 import statistics
 import time
@@ -102,6 +103,19 @@ def _many(bench: Bench, site: Site) -> Row:
     return bench.absolute(1000 * (time.perf_counter() - start) / READS)
 
 
+def _beside(bench: Bench, site: Site) -> Row:
+    """Return the median time of a read while another client has all snapshots sorted."""
+    server = site.server(site.inventories)
+    client, other = server.connection(), server.connection()
+    wanted, took = cycle(_single(site, client)), list[float]()
+    while len(took) < (site.runs or bench.runs):
+        other.socket.sendall(other.request("GET", "/volume-snapshots?sort=-name"))
+        while not select.select([other.socket], [], [], 0)[0]:
+            took.append(_timed(client, next(wanted)))
+        other.reply()
+    return bench.absolute(1000 * statistics.median(took))
+
+
 def read_at_once(clients: Sequence[Connection], requests: Iterable[bytes]) -> None:
     """Make requests over all connections, on each the next one as soon as it has its reply."""
     left = iter(requests)
@@ -176,6 +190,7 @@ BENCHES = (
     Bench("rest-create", "POST create over HTTP - Engine.create_snapshot", 4.0, 60, _create),
     Bench("rest-get", f"{_HELD}GET of one, median", 2.0, 2000, partial(_read, requests=_single)),
     Bench("rest-many", f"{_HELD}GET of one, {CONNECTIONS} connections, a request", 1.0, 1, _many),
+    Bench("rest-beside", f"{_HELD}GET of one while all are sorted for another, median", 10.0, 400, _beside),
     Bench("rest-page", f"{_HELD}GET page of 100 of a volume, median", 15.0, 400, partial(_read, requests=_pages)),
     Bench("rest-clients", f"{CLIENTS} clients create over HTTP / one after the other in-process", 1 / 1.5, 5,
           _side_by_side),

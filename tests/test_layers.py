@@ -53,7 +53,8 @@ REST = (
     ("answers", "authority", "page"),
     ("index", "rows", "said"),
     ("conditions", "schema", "sessions", "sockets", "target", "things"),
-    ("bodies", "connection", "examples", "faults", "jobs", "lines", "logins", "options", "signatures", "unsupported"),
+    ("bodies", "connection", "examples", "faults", "jobs", "lines", "logins", "options", "pace",
+     "signatures", "unsupported"),
 )
 REST_ROW = {module: row for row, modules in enumerate(REST) for module in modules}
 MAPS = {"the map": ("## The map", ROW), "the server": ("### Its modules", REST_ROW)}

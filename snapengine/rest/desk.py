@@ -14,6 +14,7 @@ from snapengine.rest.index import Index
 from snapengine.rest.logins import Doorman
 from snapengine.rest.operations import Asked, Operations
 from snapengine.rest.options import Options
+from snapengine.rest.pace import Pace
 from snapengine.rest.reads import Reader
 from snapengine.rest.registry import RUNNING, Registry
 from snapengine.rest.replies import Coded
@@ -35,6 +36,7 @@ class Desk:
         self._accounts = Accounts(engine.root)
         self._sessions = Sessions(engine.root, options.session_seconds)
         self._doorman = Doorman()
+        self._pace = Pace()
         self.hooks = Hooks(options.web_hooks)
         self.registry = Registry(engine.root, operations, self.hooks)
 
@@ -49,13 +51,14 @@ class Desk:
         who = self._who(said)
         if first.special == "unsupported":
             raise faults.Unsupported(why=WHY[first.name])
-        reader = Reader(self._engine, self._index, who.only)
+        reader = Reader(self._engine, self._index, who.only, self._pace)
         if first.read is None:
             uuids = ",".join(target.every(parameters, "uuids")).split(",")
             reply = reads.availability(reader, tuple(uuid for uuid in uuids if uuid))
             return replies.json(answers.document(reply, said.wants_schema))
         query = reads.narrowed(page.parse(parameters), match.at.get("uuid"))
-        return replies.json(answers.document(first.read(reader, query), with_schema=not query.only_count))
+        found = await first.read(reader, query)
+        return replies.json(await answers.paced(found, not query.only_count, self._pace))
 
     async def _at_the_door(self, said: Said, call: Call, body: bodies.Body) -> Coded:
         """Answer a call that needs no authorization."""

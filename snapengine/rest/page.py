@@ -1,18 +1,22 @@
 """What a query asks for besides its conditions: how many, from where, in which order, which fields. Pure."""
 
-import functools
+import heapq
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from operator import itemgetter
 from typing import NamedTuple
 
 from snapengine import errors
 from snapengine.rest import conditions, rows, target
 from snapengine.rest.conditions import Condition, Value
 from snapengine.rest.faults import Malformed
+from snapengine.rest.pace import Pace
 from snapengine.rest.rows import Row
 from snapengine.rest.schema import Part
 
 LIMIT = 1000  # where none is given
+_RUN = 100  # rows that are sorted at once
 Parameters = Sequence[tuple[str, str]]
 
 
@@ -90,29 +94,44 @@ def require(query: Query, kind: type) -> None:
             raise errors.Invalid(what=f"field {field!r} is no part of an inventory; leave it out of fields")
 
 
-def answer(query: Query, found: Sequence[Row]) -> dict[str, object]:
+async def answer(query: Query, found: Iterable[Row], pace: Pace) -> dict[str, object]:
     """Return what the query answers of these rows, in their order unless it says another one."""
-    kept = [row for row in found if all(conditions.holds(c, rows.values(row, c.field)) for c in query.conditions)]
+    kept = [row async for row in pace.through(found) if _fits(query, row)]
     if query.group_by is not None:
-        kept = _first_of_each(kept, query.group_by)
+        kept = await _first_of_each(kept, query.group_by, pace)
     if query.only_count:
         return {"total": len(kept)}
-    if query.sort is not None:
-        kept.sort(key=functools.partial(_order, query.sort), reverse=query.descending)
-    shown = [_shown(row, query.fields) for row in kept[query.start : query.start + query.limit]]
+    shown = await _page(query, kept, pace)
     return {"inventories": shown, **({"total": len(kept)} if query.with_count else {})}
 
 
-def _first_of_each(found: Sequence[Row], field: str) -> list[Row]:
+def _fits(query: Query, row: Row) -> bool:
+    return all(conditions.holds(c, rows.values(row, c.field)) for c in query.conditions)
+
+
+async def _first_of_each(found: Sequence[Row], field: str, pace: Pace) -> list[Row]:
     first: dict[tuple[Value, ...], Row] = {}
-    for row in found:
+    async for row in pace.through(found):
         first.setdefault(rows.values(row, field), row)
     return list(first.values())
 
 
-def _order(field: str, row: Row) -> tuple[tuple[int, int, str], ...]:
+async def _page(query: Query, found: Sequence[Row], pace: Pace) -> list[object]:
+    """Return what is shown of the rows that are asked for, in the order that is asked for."""
+    end = query.start + query.limit
+    if query.sort is None:
+        return [_shown(row, query.fields) async for row in pace.through(found[query.start : end])]
+    keyed = [(_order(query.sort, row), row) async for row in pace.through(found)]
+    key, descending = itemgetter(0), query.descending
+    starts = pace.through(range(0, len(keyed), _RUN))
+    runs = [sorted(keyed[at : at + _RUN], key=key, reverse=descending) async for at in starts]
+    merged = pace.through(islice(heapq.merge(*runs, key=key, reverse=descending), end))
+    return [_shown(row, query.fields) async for _, row in merged][query.start :]
+
+
+def _order(field: str, row: Row) -> tuple[int | str, ...]:
     """Return what a row is sorted by: one without a value comes first, then numbers and dates as such, then texts."""
-    return tuple(conditions.order(value, field) for value in rows.values(row, field))
+    return tuple(part for value in rows.values(row, field) for part in conditions.order(value, field))
 
 
 def _shown(row: Row, fields: tuple[str, ...]) -> object:

@@ -11,6 +11,7 @@ from snapengine.inventory import Snapshot, Volume
 from snapengine.rest import faults, page, rows
 from snapengine.rest.answers import Reply
 from snapengine.rest.index import Index, Known
+from snapengine.rest.pace import Pace
 from snapengine.rest.page import Query
 from snapengine.rest.rows import Row
 from snapengine.roster import Group
@@ -19,11 +20,12 @@ from snapengine.tree import DrawnTree
 
 
 class Reader(NamedTuple):
-    """By what a read is answered: who asks (None sees everything), of what, and where to look."""
+    """By what a read is answered: who asks (None sees everything), of what, where to look, and at which pace."""
 
     engine: Engine
     known: Index
     account: str | None
+    pace: Pace
 
     def volumes(self) -> Iterator[Known]:
         """Give the volumes that the reader may see."""
@@ -39,11 +41,12 @@ def narrowed(query: Query, uuid: str | None) -> Query:
     return query if uuid is None else query._replace(conditions=(page.one(uuid), *query.conditions))
 
 
-def snapshots(reader: Reader, query: Query) -> Reply:
+async def snapshots(reader: Reader, query: Query) -> Reply:
     """Answer a query for snapshots."""
     page.require(query, Snapshot)
     groups = {group.uuid: group for group in roster.every(reader.engine.root)} if query.asks("group") else {}
-    return page.answer(query, [row for known in _candidates(reader, query) for row in _snapshots(known, query, groups)])
+    found = (row for known in _candidates(reader, query) for row in _snapshots(known, query, groups))
+    return await page.answer(query, found, reader.pace)
 
 
 def _candidates(reader: Reader, query: Query) -> Iterable[Known]:
@@ -79,12 +82,12 @@ def _snapshots(known: Known, query: Query, groups: dict[str, roster.GroupRecord]
             yield Row(shown, known.contents.snapshots[shown.uuid], nested)
 
 
-def trees(reader: Reader, query: Query) -> Reply:
+async def trees(reader: Reader, query: Query) -> Reply:
     """Answer a query for snapshot trees."""
     page.require(query, DrawnTree)
     uuid = query.equal_to("volumeUuid")
     found = reader.volumes() if uuid is None else _one(reader, uuid)
-    return page.answer(query, [row for known in found for row in _trees(known)])
+    return await page.answer(query, (row for known in found for row in _trees(known)), reader.pace)
 
 
 def _trees(known: Known) -> Iterator[Row]:
@@ -93,11 +96,12 @@ def _trees(known: Known) -> Iterator[Row]:
         yield Row(drawn, None, {"volume": known.contents.volume, "snapshot": inside})
 
 
-def groups(reader: Reader, query: Query) -> Reply:
+async def groups(reader: Reader, query: Query) -> Reply:
     """Answer a query for groups."""
     page.require(query, Group)
     found = (group for group in reader.engine.list_groups() if _sees_group(reader, group))
-    return page.answer(query, [Row(group, None, {"volumeSnapshotRefs": group.volume_snapshot_refs}) for group in found])
+    shown = (Row(group, None, {"volumeSnapshotRefs": group.volume_snapshot_refs}) for group in found)
+    return await page.answer(query, shown, reader.pace)
 
 
 def _sees_group(reader: Reader, group: Group) -> bool:
@@ -112,14 +116,15 @@ def availability(reader: Reader, uuids: tuple[str, ...]) -> Reply:
     return {"results": reader.engine.groups_available(tuple(dict.fromkeys(uuids)))}
 
 
-def volumes(reader: Reader, query: Query) -> Reply:
+async def volumes(reader: Reader, query: Query) -> Reply:
     """Answer a query for volumes, deleted ones too."""
     page.require(query, Volume)
     uuid = query.equal_to("uuid")
     there = [_volume(known) for known in (reader.volumes() if uuid is None else _one(reader, uuid))]
     if uuid is None or not there:
         there += [row for row in _deleted(reader) if uuid is None or rows.values(row, "uuid") == (uuid,)]
-    return page.answer(query, sorted(there, key=lambda row: (rows.values(row, "name"), rows.values(row, "uuid"))))
+    ordered = sorted(there, key=lambda row: (rows.values(row, "name"), rows.values(row, "uuid")))
+    return await page.answer(query, ordered, reader.pace)
 
 
 def _deleted(reader: Reader) -> Iterator[Row]:
@@ -135,22 +140,22 @@ def _volume(known: Known) -> Row:
     return Row(volume.view(contents.directory, contents.volume), contents.volume, nested)
 
 
-def system_tags(reader: Reader, query: Query) -> Reply:
+async def system_tags(reader: Reader, query: Query) -> Reply:
     """Answer a query for system tags."""
-    return _tags(reader, query, "System")
+    return await _tags(reader, query, "System")
 
 
-def user_tags(reader: Reader, query: Query) -> Reply:
+async def user_tags(reader: Reader, query: Query) -> Reply:
     """Answer a query for user tags."""
-    return _tags(reader, query, "User")
+    return await _tags(reader, query, "User")
 
 
-def _tags(reader: Reader, query: Query, kind: str) -> Reply:
+async def _tags(reader: Reader, query: Query, kind: str) -> Reply:
     page.require(query, Tag)
     found = (each for known in reader.volumes() for each in tag.of(known.contents))
-    return page.answer(query, [Row(each) for each in found if each.type == kind])
+    return await page.answer(query, (Row(each) for each in found if each.type == kind), reader.pace)
 
 
-def zones(reader: Reader, query: Query) -> Reply:
+async def zones(reader: Reader, query: Query) -> Reply:
     """Answer that there are no zones: one client asks before each of its commands."""
     return {"total": 0} if query.only_count else {"inventories": (), "total": 0}

@@ -5,7 +5,7 @@ Paths lie below target.PREFIX. A literal segment wins over one in braces. Severa
 and the body's key tells them apart.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from snapengine.engine import Engine
@@ -17,7 +17,7 @@ from snapengine.rest.reads import Reader
 from snapengine.rest.things import At, Touches, in_body, in_path
 
 Verb = Callable[[Engine, At, Any], Reply]
-Read = Callable[[Reader, Query], Reply]
+Read = Callable[[Reader, Query], Awaitable[Reply]]
 
 
 class Call(NamedTuple):

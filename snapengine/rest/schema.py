@@ -1,6 +1,7 @@
 """The schema map of a reply (contract, section 2): from each path in it to the server's class name. Pure."""
 
 import functools
+from collections import deque
 from collections.abc import Iterator, Mapping
 
 import msgspec
@@ -34,14 +35,14 @@ class Part:
         self.fields = fields
 
 
-def of(reply: Mapping[str, object]) -> dict[str, str]:
-    """Return the map of a reply, outer paths first; {} where nothing in it has a class."""
-    found: dict[str, str] = {}
-    level: list[tuple[str, object]] = [*reply.items()]
-    while level:
-        found |= {path: name for path, value in level if (name := _class_of(value)) is not None}
-        level = [inner for path, value in level for inner in _inside(path, value)]
-    return found
+def of(reply: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Give the map of a reply, outer paths first; nothing where nothing in it has a class."""
+    left: deque[tuple[str, object]] = deque(reply.items())
+    while left:
+        path, value = left.popleft()
+        if (name := _class_of(value)) is not None:
+            yield path, name
+        left.extend(_inside(path, value))
 
 
 def _class_of(value: object) -> str | None:
