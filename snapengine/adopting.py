@@ -201,7 +201,7 @@ def _take(copy: _Copy, inside: Path, shared: bool, told: Callable[[int], None]) 
     if copy.backing:
         driver.unsafe_rebase(target, layout.image(copy.backing))
     if driver.check(target).leaks:
-        driver.repair_leaks(target)
+        driver.repair(target)
     notes.reserve(target)
     chain.layer(target, chain.expected(layout.image(copy.backing) if copy.backing else None))
     durable.sync_file(target)

@@ -18,6 +18,7 @@ from snapengine.limits import Limits
 from snapengine.printed import Progress
 
 Format = Literal["raw", "qcow2", "vmdk", "vdi", "vhdx", "vpc"]
+Repair = Literal["leaks", "all"]
 How = Literal["share", "copy", "direct"]  # extents are shared, the kernel copies, or all goes around its page cache
 
 _DEEPEST, _LONGEST = 900, 128 * 1024  # images in a chain; bytes of one argument (execve(2), MAX_ARG_STRLEN)
@@ -210,9 +211,9 @@ def remove_bitmap(path: Path, name: str) -> None:
     command.run("qemu-img", "bitmap", "--remove", chain([path]), name, silent=True)
 
 
-def repair_leaks(path: Path) -> None:
-    """Give back the clusters of the image at path that nothing refers to; a cut-off write leaves such."""
-    args = ("-q", "-r", "leaks", chain([path]))
+def repair(path: Path, what: Repair = "leaks") -> None:
+    """Give back the clusters of the image at path that nothing refers to; all: count anew those that are, too."""
+    args = ("-q", "-r", what, chain([path]))
     command.run("qemu-img", "check", *args, timeout=None, bounds=limits.moving([path]))
 
 

@@ -198,7 +198,7 @@ def _forget_bitmaps(layers: tuple[Layer, ...]) -> None:
     if cut_off:
         bitmaps.forget(layer.path for layer in layers)
     for layer in cut_off:
-        driver.repair_leaks(layer.path)
+        driver.repair(layer.path)
 
 
 def prove(directory: Path, pulled: str, run: tuple[str, ...]) -> None:

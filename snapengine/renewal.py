@@ -44,7 +44,7 @@ def leaks(opened: Store, directory: Path, uuid: str, wait: float, dry_run: bool 
             return
         with ExitStack() as stack:
             old = shrinking.frozen(stack, work, records.read_snapshot(directory, uuid))
-            _over_frozen(work, uuid, old, old.layer.backing, driver.repair_leaks)
+            _over_frozen(work, uuid, old, old.layer.backing, driver.repair)
 
 
 def backing(opened: Store, directory: Path, uuid: str, wait: float, dry_run: bool = False) -> None:

@@ -81,6 +81,7 @@ def publish(root: Path, entry: Entry, kept: Kept | None = None) -> None:
         with _kept(directory, entry, kept, entry.into.target) as held:
             if entry.into.target not in held:
                 raise errors.Corrupt(what=f"image {directory / entry.into.target} is missing")
+            _recount(directory / entry.into.source)
             merge.finish_down(directory, entry.into, held[entry.into.target], entry.volume_uuid)
     if entry.pulled is not None and all(os.path.lexists(directory / name) for name in entry.run):
         with _kept(directory, entry, kept, entry.pulled):
@@ -111,7 +112,14 @@ def merge_back(directory: Path, into: Rename, held: int, volume: str) -> None:
     held as for merge.finish_down. Dirty bitmaps that it costs are named in the volume's record.
     """
     _note_broken(directory, merge.marked(merge.read(directory, into.target, into.source), pulled=False).ended)
+    _recount(directory / into.source)
     merge.finish_down(directory, into, held, volume)
+
+
+def _recount(path: Path) -> None:
+    """Let the image at path, if it has not taken over yet, be written to once more; see sound.recount."""
+    if os.path.lexists(path):
+        sound.recount(path)
 
 
 def _kept(directory: Path, entry: Entry, kept: Kept | None, name: str) -> AbstractContextManager[Kept]:
@@ -126,6 +134,7 @@ def take_back(root: Path, entry: Entry, kept: Kept | None = None) -> None:
         durable.unlink(directory / name)
     if entry.pulled is not None:
         with _kept(directory, entry, kept, entry.pulled):
+            sound.recount(directory / entry.pulled)
             sound.check(directory / entry.pulled)
         _forget_checksum(directory, entry.pulled)
     _note_broken(directory, _mended(directory, entry, kept, committed=False))

@@ -28,11 +28,24 @@ def check(path: Path) -> None:
     """
     found = driver.check(path)
     if found.leaks and not (found.corruptions or found.check_errors):
-        driver.repair_leaks(path)
+        driver.repair(path)
         found = driver.check(path)  # a repair can exit 0 although its writes failed
     if found != driver.Check():
         raise errors.Corrupt(what=f"a tool left {path} damaged")
     durable.sync_file(path)
+
+
+def recount(path: Path) -> None:
+    """
+    Count the clusters of an image anew where a tool that was cut off while it wrote has left counts that are too low.
+
+    On a disk that is full a tool may have written that a cluster is used, but not that it is not free, as it ended.
+    Whoever writes next would take that cluster once more, and what a guest wrote with it. Raises Corrupt where that
+    does not help. May be cut off and done again.
+    """
+    if driver.check(path).corruptions:
+        driver.repair(path, "all")
+        require_consistent(path)
 
 
 def mend(path: Path, bitmaps: tuple[str, ...]) -> tuple[str, ...]:
