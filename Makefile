@@ -36,7 +36,7 @@ lint: ready-test ## Style and types: flake8, isort, mypy
 bench: ready-bench ## Measure and draw the charts
 	@$(with_venv) $(python) -m bench
 
-crash: ready-test ## Cut each verb off everywhere (long): VERB=.. FS=ext4|xfs HOW=kill|EIO|.. WORKERS=2
+crash: ready-test ## Cut each verb off everywhere (long): VERB=.. FS=ext4|xfs HOW=kill|EIO|full|.. WORKERS=2
 	@$(with_venv) $(python) -m tests.crash $(if $(VERB),--verb "$(VERB)") $(if $(FS),--fs $(FS)) \
 		$(if $(HOW),--how $(HOW)) $(if $(WORKERS),--workers $(WORKERS))
 

@@ -195,13 +195,14 @@ def _kill(process: "sh.RunningCommand") -> None:
 
 def _failure(line: str, result: Result) -> errors.Error:
     text = result.stderr or result.stdout.strip() or _ENDS.get(result.status, "it said nothing")
-    if "No space left on device" in text or "Disk quota exceeded" in text:
+    if any(said in text for said in _FULL):
         return errors.NoSpace(what=f"no room: {text.splitlines()[-1]}; free some space and try again")
     if "File too large" in text:
         return errors.NoSpace(what=f"{text.splitlines()[-1]}; raise the limit with 'ulimit -f', then try again")
     return errors.CommandFailed(command=line, status=result.status, stderr=text)
 
 
+_FULL = ("No space left on device", "Disk quota exceeded", "No space left in the file header")  # a rebase says so
 _ENDS = {-signal.SIGXCPU: OVERTIME, -signal.SIGKILL: "it was killed"}
 
 

@@ -12,8 +12,9 @@ from typing import Literal, TypeVar
 import pytest
 
 NOBODY = 65534
+_PIECE = 16 * 2**20  # bytes of a full disk, as long as they can be had without writing them
 FileSystem = Literal["ext4", "xfs"]
-MAKE = {"ext4": ("mkfs.ext4", "-q", "-F"), "xfs": ("mkfs.xfs", "-q", "-m", "reflink=1")}
+MAKE = {"ext4": ("mkfs.ext4", "-q", "-F", "-m", "0"), "xfs": ("mkfs.xfs", "-q", "-m", "reflink=1")}
 Answer = TypeVar("Answer")
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system, or becomes another user")
@@ -70,9 +71,14 @@ def mounted(directory: Path, kind: FileSystem, mib: int = 512) -> Iterator[Path]
 def filled(disk: Path, leave: int = 0) -> Iterator[None]:
     """Have no more than leave bytes free on disk for the block."""
     ballast = disk / "ballast"
-    with open(ballast, "wb", buffering=0) as f, suppress(OSError):
-        while True:
-            f.write(bytes(2**20))
+    with open(ballast, "wb", buffering=0) as f:
+        with suppress(OSError):
+            while True:
+                os.posix_fallocate(f.fileno(), f.tell(), _PIECE)
+                f.seek(_PIECE, os.SEEK_CUR)
+        with suppress(OSError):
+            while True:
+                f.write(bytes(2**20))
     os.truncate(ballast, ballast.stat().st_size - leave)
     try:
         yield

@@ -117,7 +117,13 @@ def test_a_long_answer_comes_whole_and_soon() -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ["qemu-img: x.qcow2: error while writing: No space left on device", "write: Disk quota exceeded"]
+    "said",
+    [
+        "qemu-img: x.qcow2: error while writing: No space left on device",
+        "write: Disk quota exceeded",
+        "qemu-img: Could not change the backing file to x.qcow2: No space left in the file header",
+    ],
+    ids=["disk", "quota", "header"],
 )
 def test_a_tool_that_finds_no_room_is_an_error_of_its_own(said: str) -> None:
     with pytest.raises(errors.NoSpace, match=f"no room: {said}; free some space and try again"):

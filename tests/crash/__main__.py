@@ -20,7 +20,11 @@ from tests.crash.strace import Kill
 PLACE = Path(".crash")
 SYSTEMS: tuple[privileged.FileSystem, ...] = ("ext4", "xfs")
 CUTS = (("rename", 1), ("rename", 2), ("unlink", 1))  # where a verb is killed whose recovery is killed then
+FULL, SMALL = "full", {"ext4": 256, "xfs": 320}  # disks that are filled, in MiB
+MIB = 2048  # of those that are not
 COLUMNS = ("points", *ENDS, "missed")
+
+_HOW = "only by kills, by one error, in recoveries, or on a disk that is full"
 
 
 def main(words: Sequence[str]) -> int:
@@ -34,7 +38,10 @@ def main(words: Sequence[str]) -> int:
     started, outcomes = time.monotonic(), list[Outcome]()
     print(_line("file system, verb, how it was cut off", *COLUMNS), flush=True)
     for system in (options.fs,) if options.fs else SYSTEMS:
-        outcomes += _on(system, chosen, options)
+        if options.how != FULL:
+            outcomes += _on(system, chosen, options.how, MIB, options.workers)
+        if options.how in (None, FULL):
+            outcomes += _on(system, chosen, FULL, SMALL[system], 1)
     print(_line("all", *sums(outcomes)))
     rate = len(outcomes) / (time.monotonic() - started)
     print(f"crash: {len(chosen)} verbs, {len(outcomes)} points, {rate:.1f} a second, {options.workers} workers")
@@ -45,19 +52,23 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
     parser.add_argument("--verb", default="", help="only the verbs with this in their names (tests/crash/cases.py)")
     parser.add_argument("--fs", choices=SYSTEMS, help="only on this file system, mounted for the run, as root")
-    parser.add_argument("--how", choices=(*HOWS, "recovery"), help="only by kills, by one error, or in recoveries")
+    parser.add_argument("--how", choices=(*HOWS, "recovery", FULL), help=_HOW)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 2, help="how many points at once")
     return parser.parse_args(words)
 
 
-def _on(system: privileged.FileSystem, chosen: Sequence[str], options: argparse.Namespace) -> Iterator[Outcome]:
-    """Give the outcomes on a file system, and print a line for each verb and way as soon as it is done."""
+def _on(
+    system: privileged.FileSystem, chosen: Sequence[str], how: str | None, mib: int, workers: int
+) -> Iterator[Outcome]:
+    """
+    Give the outcomes on a file system of so many MiB, and print a line for each verb and way as soon as it is done.
+    """
     with tempfile.TemporaryDirectory(dir=PLACE, prefix="run-") as place:
-        with privileged.mounted(Path(place).absolute(), system, 2048) as disk:
-            with bench.opened("", options.workers, disk, Path(place), system == "xfs") as opened:
+        with privileged.mounted(Path(place).absolute(), system, mib) as disk:
+            with bench.opened("", workers, disk, Path(place), system == "xfs") as opened:
                 for name in chosen:
                     if system == "xfs" or not bench.needs_reflinks(VERBS[name].store):
-                        yield from _cut(opened, system, name, options.how)
+                        yield from _cut(opened, system, name, how)
 
 
 def _cut(opened: Bench, system: str, name: str, how: str | None) -> Iterator[Outcome]:
@@ -78,6 +89,8 @@ def _by(opened: Bench, prepared: Prepared, way: str) -> list[Outcome]:
         return opened.kills(prepared, points.kills(prepared.calls))
     if way in ERRORS:
         return opened.failures(prepared, points.failures(prepared.calls, (way,)))
+    if way == FULL:
+        return opened.full(prepared)
     recoveries = [opened.crashed(prepared, Kill(call, True)) for call in prepared.calls if call.point in CUTS]
     return [o for each in recoveries if each.calls for o in opened.kills(each, points.kills(each.calls))]
 

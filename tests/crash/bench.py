@@ -15,7 +15,7 @@ from tests.crash.cases import VERBS, Case
 from tests.crash.judge import Failure, Outcome, Prepared
 from tests.crash.strace import Kill
 
-Point = TypeVar("Point", Kill, Failure)
+Point = TypeVar("Point", Kill, Failure, int)
 Made = TypeVar("Made")
 
 
@@ -54,6 +54,17 @@ class Bench:
         """Let these calls of a verb fail, or a sample of them."""
         found = points.some_failures(prepared.calls) if failures is None else failures
         return self._cut(judge.fail, prepared.case, found)
+
+    def full(self, prepared: Prepared) -> list[Outcome]:
+        """Run a verb with more and more room on a disk that is full else, until there is enough; no other verb runs."""
+        outcomes, little = list[Outcome](), 0
+        for room in points.rooms():
+            (outcome,) = self._cut(judge.full, prepared.case, [room])
+            outcomes.append(outcome)
+            if not outcome.exact:
+                return outcomes + self._cut(judge.full, prepared.case, points.between(little, room))
+            little = room
+        return outcomes
 
     def kill_broken(self, prepared: Prepared, at: Kill, sabotage: str) -> Outcome:
         """Return how a kill of an engine that is broken on purpose ends."""

@@ -116,6 +116,7 @@ VERBS = {
     "create in a moved store": Verb("plain", lambda o, t: o.create(t.volume, "new"), moved=True, journaled=False),
     "delete by commit": Verb("plain", lambda o, t: o.delete(t.third, direction="commit")),
     "delete by pull": Verb("plain", lambda o, t: o.delete(t.third, direction="pull")),
+    "delete by pull without reflinks": Verb("reflinks off", lambda o, t: o.delete(t.third, direction="pull")),
     "delete by pull with a bitmap": Verb("bitmap", lambda o, t: o.delete(t.third, direction="pull")),
     "delete by commit with a bitmap": Verb("bitmap", lambda o, t: o.delete(t.third, direction="commit")),
     "delete by commit with bitmaps": Verb(

@@ -7,8 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
+from snapengine import durable
 from snapengine.engine import Engine
-from tests import check, images
+from tests import check, images, privileged
 from tests.crash import cases, remains, state, stores, strace
 from tests.crash.cases import VERBS, Case
 from tests.crash.sabotage import broken
@@ -70,6 +73,27 @@ def fail(case: Case, at: Failure, name: str) -> Outcome:
     what = f"{at.error} at {at.call.point.name} {at.call.point.nth}"
     cut = lambda root: strace.failed(verb(case, root), root, at.call, at.error)  # noqa: E731
     return _judged(case, what, name, cut, AGAIN if at.error == "ENOSPC" else "")
+
+
+_TOLD = ("Conflict: it is left", "Conflict: some are left")  # of verbs that go on, and tell of each thing alone
+
+
+def full(case: Case, leave: int, name: str) -> Outcome:
+    """
+    Run the case's verb on a copy of its store, called name, with leave bytes of room on its disk, of which somebody
+    took the rest after it was asked for; give the disk room again and judge what that left.
+
+    The outcome is exact where there was too little room.
+    """
+
+    def cut(root: Path) -> Run:
+        with privileged.filled(root.parent, leave), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(durable, "room", lambda directory: 2**60)
+            said = strace.untraced(verb(case, root))
+        assert said == "ok" or said.startswith(("NoSpace", *_TOLD)), said
+        return Run((), said, said != "ok", 0.0)
+
+    return _judged(case, f"{leave} bytes of room", name, cut, AGAIN)
 
 
 def crashed(case: Case, at: Kill, name: str) -> Prepared:

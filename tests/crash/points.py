@@ -1,13 +1,14 @@
 """Where to cut a verb off: at every call that changes files, or at a sample of them."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tests.crash.judge import Failure
 from tests.crash.strace import INTERRUPTIBLE, NAMES, Call, Kill
 
 ERRORS = ("ENOSPC", "EIO", "EINTR")
 HOWS = ("kill", *ERRORS)
+PAGE, FINE = 4096, 12  # bytes; how many steps there are of the last too little room to what is enough
 NAMED, KILLS = 4, 2  # points of a sample, for each verb: at calls that change a name, at others
 
 
@@ -19,6 +20,19 @@ def kills(calls: Sequence[Call]) -> list[Kill]:
 def failures(calls: Sequence[Call], errors: Sequence[str] = ERRORS) -> list[Failure]:
     """Return a failure of each call with each of errors; EINTR where the call may return it."""
     return [Failure(call, error) for error in errors for call in distinct(calls) if may_return(call, error)]
+
+
+def rooms() -> Iterator[int]:
+    """Give numbers of bytes that may be all the room that a verb has: a page more at first, then in longer steps."""
+    room = 0
+    while True:
+        yield room
+        room += max(PAGE, room // 2 // PAGE * PAGE)
+
+
+def between(little: int, enough: int) -> list[int]:
+    """Return numbers of bytes between two, in pages; where a verb runs out of room late is close to what is enough."""
+    return [*range(little + PAGE, enough, max(PAGE, (enough - little) // FINE // PAGE * PAGE))]
 
 
 def may_return(call: Call, error: str) -> bool:

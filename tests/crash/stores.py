@@ -30,6 +30,7 @@ class Things(NamedTuple):
 STORES: dict[str, Callable[[Oracle, Things], object]] = {
     "plain": lambda o, t: None,
     "at the limit": lambda o, t: o.engine.set_depth_limit(2),
+    "reflinks off": lambda o, t: o.engine.set_reflinks("off"),  # else what is to be pulled is cloned on XFS
     "bitmap": lambda o, t: _bitmap(o.engine.volume_path(t.volume)),
     "bitmaps": lambda o, t: _bitmaps(o, t.volume),
     "grown": lambda o, t: _grown(o, t.volume),

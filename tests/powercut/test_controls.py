@@ -15,7 +15,7 @@ TELLING = {  # the verb that shows it, on each file system
     "no_copy_is_synced": "import",
     "no_directory_is_synced": "update",
 }
-RARE = {"a_pull_writes_its_header_first": "delete by pull"}  # one cut in twenty, so only `make powercut` tries it
+RARE = {"a_pull_writes_its_header_first": "delete by pull without reflinks"}  # two moments of some fifteen
 
 
 @pytest.mark.parametrize("sabotage", TELLING)
