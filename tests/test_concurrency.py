@@ -16,6 +16,7 @@ from snapengine.tree import Node
 from tests import check, images
 from tests.crash import state
 from tests.oracle import CLUSTER, Oracle
+from tests.soak import hundred
 
 GIVEN = "0123456789ab4def8123456789abcdef"
 WORKERS = 8
@@ -28,14 +29,6 @@ def workers() -> Iterator[ProcessPoolExecutor]:
         for started in [pool.submit(time.sleep, 0.5) for _ in range(WORKERS)]:
             started.result()
         yield pool
-
-
-def create(root: Path, volume: str, start: float, names: list[str]) -> None:
-    """Create snapshots one after the other, from the moment start of the monotonic clock on."""
-    engine = Engine.open(root)
-    time.sleep(max(0.0, start - time.monotonic()))
-    for name in names:
-        engine.create_snapshot(volume, name)
 
 
 def read(root: Path, volume: str, stop: Path) -> int:
@@ -91,21 +84,14 @@ def _any(choice: random.Random, engine: Engine) -> str:
 def test_creates_at_once_make_one_straight_line(
     oracle: Oracle, workers: ProcessPoolExecutor, processes: int, each: int
 ) -> None:
+    """Scenario 3; `make soak` does the full check on it, and on a hundred in sequence."""
     oracle.engine.set_depth_limit(119)
     volume = oracle.volume()
-    oracle.write(volume)
-    root, start = oracle.engine.root, time.monotonic() + 0.5
-    names = [[f"{process}-{number}" for number in range(each)] for process in range(processes)]
 
-    for made in [workers.submit(create, root, volume, start, own) for own in names]:
-        made.result()
+    hundred.at_once(oracle, volume, workers, processes, each)
 
-    snapshots = oracle.engine.list_snapshots(volume)
-    assert sorted(s.distance for s in snapshots) == list(range(1, processes * each + 1))
-    assert len({s.parent_uuid for s in snapshots}) == len(snapshots)
-    assert {s.name for s in snapshots} == {name for own in names for name in own}
     assert oracle.engine.verify() == ()
-    assert check.locks(root) == []
+    assert check.locks(oracle.engine.root) == []
     assert images.read(oracle.engine.volume_path(volume)) == oracle.expected[volume]
 
 

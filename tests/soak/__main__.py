@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.soak import run, served
+from tests.soak import hundred, run, served
 from tests.soak.broken import BROKEN
 from tests.soak.ill import ILL
 from tests.soak.run import Report
@@ -25,11 +25,21 @@ def main(words: list[str]) -> int:
     what = f"seed {options.seed}, {options.minutes:g} minutes, {crew}"
     print(f"soak: {what}", flush=True)
     with tempfile.TemporaryDirectory(dir=PLACE, prefix="run-", ignore_cleanup_errors=True) as place:
+        if not options.served and not _made_a_hundred(Path(place).absolute(), options.broken):
+            return 1
         started = time.monotonic()
         soak = served.soak if options.served else run.soak
         report = soak(Path(place).absolute(), options.minutes * 60, options.seed, options.broken)
     _tell(report, time.monotonic() - started)
     return int(bool(report.faults))
+
+
+def _made_a_hundred(place: Path, sabotage: str) -> bool:
+    """Make a hundred snapshots in sequence and a hundred at once, and tell whether that went well."""
+    started = time.monotonic()
+    fault = hundred.hundred(place, sabotage)
+    print(f"soak: a hundred in sequence, a hundred at once, {time.monotonic() - started:.0f} s: {fault or 'well'}")
+    return not fault
 
 
 def _options(words: list[str]) -> argparse.Namespace:
