@@ -20,7 +20,7 @@ from tests.crash.strace import Kill
 PLACE = Path(".crash")
 SYSTEMS: tuple[privileged.FileSystem, ...] = ("ext4", "xfs")
 CUTS = (("rename", 1), ("rename", 2), ("unlink", 1))  # where a verb is killed whose recovery is killed then
-FULL, SMALL = "full", {"ext4": 256, "xfs": 320}  # disks that are filled, in MiB
+FULL, SMALL = "full", {"ext4": 512, "xfs": 1024}  # disks that are filled, in MiB
 MIB = 2048  # of those that are not
 COLUMNS = ("points", *ENDS, "missed")
 
