@@ -55,8 +55,14 @@ class Bench:
         found = points.some_failures(prepared.calls) if failures is None else failures
         return self._cut(judge.fail, prepared.case, found)
 
-    def full(self, prepared: Prepared) -> list[Outcome]:
-        """Run a verb with more and more room on a disk that is full else, until there is enough; no other verb runs."""
+    def full(self, prepared: Prepared, rooms: Sequence[int] | None = None) -> list[Outcome]:
+        """
+        Run a verb with so many bytes of room on a disk that is full else, or with more and more until there is enough.
+
+        No other verb runs.
+        """
+        if rooms is not None:
+            return self._cut(judge.full, prepared.case, rooms)
         outcomes, little = list[Outcome](), 0
         for room in points.rooms():
             (outcome,) = self._cut(judge.full, prepared.case, [room])
