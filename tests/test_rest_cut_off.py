@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from snapengine import layout
 from snapengine.engine import Engine
 from snapengine.rest import bodies, cut_off, routes
 from tests.oracle import poke
@@ -47,7 +48,7 @@ def test_a_call_is_answered_as_it_would_have_been_if_it_is_done_and_only_then(sh
     call = routes.BY_NAME[name]
     assert call.verb is not None
     known, fresh = _begun(shared, call), uuid.uuid5(uuid.NAMESPACE_OID, name).hex
-    at = {"account": "admin", "volumeUuid": known["volume"], "volumeSnapshotUuid": known["snapshot"],
+    at = {"account": layout.ADMIN, "volumeUuid": known["volume"], "volumeSnapshotUuid": known["snapshot"],
           "vmInstanceUuid": VM, "uuid": known[_object(call)]}  # fmt: skip
     said = {key: _filled(value, known) for key, value in BODIES.get(name, {}).items()}
     body = msgspec.convert(said, call.body)
