@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from snapengine import layout
+from snapengine import journal, layout
 from snapengine.engine import Engine
 from snapengine.rest import bodies, cut_off, routes
 from tests.oracle import poke
@@ -96,6 +96,26 @@ def _filled(value: Any, known: dict[str, str]) -> Any:
     if isinstance(value, list):
         return [_filled(each, known) for each in value]
     return value.format(**known) if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("name", ["createVolumeSnapshot", "createDataVolume", "createVolumeSnapshotGroup"])
+def test_a_call_is_not_done_because_something_has_the_uuid_that_it_gave(shared: Engine, name: str) -> None:
+    volume = shared.create_volume("disk", MIB).uuid
+    taken = {"createDataVolume": volume, "createVolumeSnapshotGroup": shared.create_group("g", (volume,)).uuid}
+    taken["createVolumeSnapshot"] = shared.create_snapshot(volume, "s").uuid
+    call, request, free = routes.BY_NAME[name], "fedcba9876543210", uuid.uuid5(uuid.NAMESPACE_URL, name).hex
+    assert call.verb is not None
+    at, verdict = {"account": layout.ADMIN, "volumeUuid": volume}, cut_off.verdict(name, request, "f" * 32)
+
+    def body(given: str) -> Any:
+        said = {key: _filled(value, {"volume": volume}) for key, value in BODIES[name].items()}
+        return msgspec.convert({**said, "resourceUuid": given}, call.body)
+
+    with pytest.raises(cut_off.CutOff, match="undone"):
+        verdict(shared, at, body(taken[name]))
+    answered = call.verb(shared.asked_by(request, "f" * 32), at, body(free))
+    assert verdict(shared, at, body(free)) == answered
+    journal.forget(shared.root, request)
 
 
 def test_of_a_batch_that_was_cut_off_each_snapshot_is_told_by_itself(shared: Engine) -> None:

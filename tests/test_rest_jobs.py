@@ -1,6 +1,7 @@
 """Calls that go on as jobs: polled without a session, kept over a restart, decided by what is there."""
 
 import asyncio
+import hashlib
 import json
 import os
 import re
@@ -111,6 +112,20 @@ def test_a_poll_of_what_failed_under_another_server_is_logged_with_its_code(serv
     assert (reply.status_code, reply.content) == (503, error)
     (line,) = [line for line in server.log.read_text().splitlines() if reply.headers["x-request-id"] in line]
     assert json.loads(line)["code"] == "PS.1000"
+
+
+@pytest.mark.parametrize("account", [{}, {"account": "b" * 32}], ids=["nobody", "another"])
+def test_a_job_that_was_cut_off_tells_nothing_of_what_its_account_may_not_see(
+    server: Server, client: Client, account: dict[str, str]
+) -> None:
+    uuid = hashlib.md5(repr(account).encode(), usedforsecurity=False).hexdigest()
+    volume = client.volume("secret")
+    kept(server.root, uuid, name="syncVolumeSize", at={"uuid": volume, **account})
+
+    reply = client.job(f"{server.address}/zstack/v1/api-jobs/{uuid}")
+
+    assert (reply.status_code, reply.json()["error"]["code"]) == (503, "SYS.1006")
+    assert "belongs to another account" in reply.text and "secret" not in reply.text
 
 
 def test_jobs_are_forgotten_after_three_hours_unless_somebody_works_on_them(tmp_path: Path) -> None:
@@ -417,8 +432,9 @@ def test_a_job_that_was_done_when_all_was_killed_ends_as_done(start: Start, name
         engine.delete_volumes((volume,))
     body, verb, more = LOST[name]
     uuid = snapshot if "Snapshot" in name and verb != "undo_snapshot" else volume
+    at, said = {"uuid": uuid, "account": layout.ADMIN}, msgspec.Raw(json.dumps(body).encode())
     for job, request in ((JOB, "0123456789abcdef"), (JOB[::-1], "fedcba9876543210")):
-        kept(root, job, name=name, at={"uuid": uuid}, request=request, body=msgspec.Raw(json.dumps(body).encode()))
+        kept(root, job, name=name, at=at, request=request, body=said)
     nobody = own.client(None)
     undone = nobody.job(f"{own.address}/zstack/v1/api-jobs/{JOB[::-1]}")
     assert (undone.status_code, "undone" in undone.text) == (503, True), undone.text

@@ -31,12 +31,12 @@ def verdict(name: str, request: str, fresh: str) -> Callable[[Engine, At, Body],
     return functools.partial(_decide, name, request, fresh)
 
 
-def _decide(name: str, request: str, fresh: str, engine: Engine, at: At, body: Body) -> Reply:
+def _decide(name: str, request: str, fresh: str, engine: Engine, at: At, body: Any) -> Reply:
     """Return what the call would have answered, if it is done; CutOff otherwise."""
     outcome = _recovered(engine, request)
     is_done = journal.has_ended(engine.root, request)
     try:
-        if name in _MADE:
+        if name in _MADE and (is_done or body.resource_uuid is None):
             return {"inventory": _MADE[name](engine, body, fresh)}
         if name in _TOLD and (told := _TOLD[name](engine, at, body)) is not None:
             return told
@@ -64,15 +64,15 @@ def _snapshot(engine: Engine, body: bodies.Tagged, fresh: str) -> Struct:
 
 
 def _new_volume(engine: Engine, body: bodies.Tagged, fresh: str) -> Struct:
-    """Return a new volume; it gets its user tags after it is there, and what has a fresh uuid is nobody else's."""
-    return engine.get_volume(body.resource_uuid) if body.resource_uuid else volume_calls.tagged(engine, fresh, body)
+    """Return a new volume; it gets its user tags after it is there."""
+    return volume_calls.tagged(engine, body.resource_uuid or fresh, body)
 
 
 def _group(engine: Engine, body: bodies.Tagged, fresh: str) -> Struct:
     return engine.get_group(body.resource_uuid or fresh)
 
 
-# Calls that make something, which has a uuid that nothing else gets.
+# Calls that make something. A fresh uuid nothing else gets; one that a client gave another object may have had before.
 _MADE: Mapping[str, Callable[[Engine, Any, str], Struct]] = {
     "createVolumeSnapshot": _snapshot,
     "createVolumeSnapshotGroup": _group,

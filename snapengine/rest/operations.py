@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -10,11 +11,11 @@ from snapengine.rest import faults, worker
 from snapengine.rest.authority import Who
 from snapengine.rest.bodies import Body
 from snapengine.rest.hooks import Hook
-from snapengine.rest.index import Index
+from snapengine.rest.index import Index, Place
 from snapengine.rest.lines import Lines
 from snapengine.rest.measured import Measured
-from snapengine.rest.routes import Call
-from snapengine.rest.things import At
+from snapengine.rest.routes import BY_NAME, Call
+from snapengine.rest.things import At, Thing
 from snapengine.rest.worker import Outcome, Task
 from snapengine.rest.workers import Died, Workers
 
@@ -40,6 +41,11 @@ class Asked(NamedTuple):
     fresh: str
     schema: bool = False
     hook: Hook | None = None
+
+    @property
+    def told(self) -> dict[str, str]:
+        """Return what stands in the path, and which account asks, as a worker and a job's file are told."""
+        return {**self.at, "account": self.who.uuid}
 
 
 class Operations:
@@ -76,24 +82,28 @@ class Operations:
         Missing for an unknown object, Forbidden for another account's, Invalid for what may be unknown but is no uuid.
         """
         found: list[str] = []
-        for thing in asked.call.touches(asked.at, asked.body):
-            place = self._index.find(thing)
+        for thing, place in self._places(asked.call, asked.at, asked.body, asked.who.only):
             if place is None and not thing.optional:
                 raise faults.Missing(field=thing.field, uuid=thing.uuid[:64], type=thing.type)
             if place is None and not layout.is_uuid(thing.uuid):
                 raise errors.Invalid(what=f"{thing.field}: {thing.uuid[:64]!r} is no uuid; give 32 digits of 0-9a-f")
-            if place is not None and asked.who.only not in (None, place.account):
-                raise faults.Forbidden(type=thing.type, uuid=thing.uuid)
             found += place.volumes if place is not None else ()
         return found
+
+    def _places(self, call: Call, at: At, body: Body, only: str | None) -> Iterator[tuple[Thing, Place | None]]:
+        """Give what a call touches and where each is; Forbidden for what is not of the account only (None: admin)."""
+        for thing in call.touches(at, body):
+            place = self._index.find(thing)
+            if place is not None and only not in (None, place.account):
+                raise faults.Forbidden(type=thing.type, uuid=thing.uuid)
+            yield thing, place
 
     def _require_going_on(self) -> None:
         if self.stopping:
             raise faults.Cancelled(what="the server stops, and had not begun the operation; ask again later")
 
     async def _carried_out(self, asked: Asked) -> Outcome:
-        at = {**asked.at, "account": asked.who.uuid}
-        task = Task(asked.call.name, at, asked.body, asked.request, asked.job, asked.fresh, asked.schema)
+        task = Task(asked.call.name, asked.told, asked.body, asked.request, asked.job, asked.fresh, asked.schema)
         self.running += 1
         try:
             try:
@@ -107,8 +117,15 @@ class Operations:
         return outcome
 
     async def settle(self, task: Task) -> Outcome:
-        """Find out what became of a call that another server had begun."""
+        """
+        Find out what became of a call that another server had begun, or written down and not yet looked at.
+
+        Whoever asked is told nothing of what is another account's.
+        """
+        account = task.at.get("account", "")
         try:
+            for _ in self._places(BY_NAME[task.name], task.at, task.body, None if account == layout.ADMIN else account):
+                pass
             return await self._decided(task)
         except errors.Error as e:
             return _failed(e)

@@ -170,7 +170,7 @@ def _job(asked: Asked) -> Job:
         schema_version=inventory.SCHEMA_VERSION,
         uuid=asked.job,
         name=asked.call.name,
-        at=dict(asked.at),
+        at=asked.told,
         body=msgspec.Raw(msgspec.json.encode(asked.body)),
         request=asked.request,
         fresh=asked.fresh,
