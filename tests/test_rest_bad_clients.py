@@ -1,16 +1,19 @@
 """Clients that are slow, idle, many, half gone or in a hurry: each is answered or dropped, and keeps nobody out."""
 
 import json
+import os
 import re
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from tests import serving
 from tests.command_line import START
-from tests.serving import Client, Server
+from tests.serving import MIB, Client, Server
 
 FEW = 400  # files that the server may have open
 CROWD = 300
@@ -107,6 +110,31 @@ def test_a_crowd_of_idle_clients_keeps_out_neither_old_ones_nor_new(strict: Serv
         for each in crowd:
             each.close()
     assert "out of system resource" not in strict.log.read_text()
+
+
+def test_who_asks_for_much_and_reads_nothing_is_dropped_and_takes_little_memory(strict: Server) -> None:
+    def files() -> int:
+        return len(os.listdir(f"/proc/{strict.process.pid}/fd"))
+
+    def memory() -> int:
+        told = Path(f"/proc/{strict.process.pid}/status").read_text()
+        return int(told.partition("VmRSS:")[2].split()[0]) * 1024
+
+    get = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n"
+    before = files()
+    strict.raw(get)
+    small, most = memory(), 0
+    with ExitStack() as stack:
+        for _ in range(40):
+            greedy = stack.enter_context(socket.create_connection(("127.0.0.1", strict.port)))
+            greedy.sendall(8 * get)
+            assert greedy.recv(4) == b"HTTP"
+            most = max(most, memory())
+        deadline = time.monotonic() + 60
+        while (now := files()) > before:
+            assert time.monotonic() < deadline, now
+            time.sleep(0.05)
+    assert most - small < 40 * MIB
 
 
 def test_writes_in_a_row_on_one_connection_are_done_in_their_order_and_none_is_lost(

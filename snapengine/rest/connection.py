@@ -2,9 +2,9 @@
 A connection: uvicorn's own, with bounds on who sends nothing, or slowly, or without end.
 
 Until a request's headers are whole a client has so many seconds and 64 KiB, whether the connection is new or was used
-before. Where there are too many clients, one that waits makes room for each new one: who has asked nothing yet before
-who has, the longest first; so no crowd of idle ones keeps others out. Who closes its sending side while a call runs
-still gets the reply.
+before. Who takes less than about 64 KiB of a reply in that time is dropped, whatever is left of it. Where there are too
+many clients, one that waits makes room for each new one: who has asked nothing yet before who has, the longest first;
+so no crowd of idle ones keeps others out. Who closes its sending side while a call runs still gets the reply.
 """
 
 import asyncio
@@ -34,6 +34,7 @@ class Connection(HttpToolsProtocol):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._read = 0
         self._deadline: asyncio.TimerHandle | None = None
+        self._stuck: asyncio.TimerHandle | None = None
         self._wait()
         if len(self.connections) > self.most:
             next(itertools.chain(*self.waiting))._close()
@@ -64,9 +65,20 @@ class Connection(HttpToolsProtocol):
         self.cycle.keep_alive = False
         return True
 
+    def pause_writing(self) -> None:
+        """Wait until the client has taken what is ready for it, and no longer than it may be idle."""
+        super().pause_writing()
+        self._stuck = self.loop.call_later(self.seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on with the reply."""
+        self._stop_stuck()
+        super().resume_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._stop_waiting()
+        self._stop_stuck()
         super().connection_lost(exc)
 
     def _wait(self) -> None:
@@ -78,6 +90,11 @@ class Connection(HttpToolsProtocol):
     def _close(self) -> None:
         self._stop_waiting()
         self.transport.close()
+
+    def _stop_stuck(self) -> None:
+        if self._stuck is not None:
+            self._stuck.cancel()
+            self._stuck = None
 
     def _stop_waiting(self) -> None:
         for each in self.waiting:

@@ -4,6 +4,7 @@ The page /docs: the API as a person reads it in a browser, and tries it out. Its
 It tells nothing that is secret, so it needs no session. Its own form opens one, and that stays in the page's memory.
 """
 
+import functools
 from pathlib import Path
 
 from snapengine.rest.replies import Coded
@@ -27,4 +28,10 @@ FILES = {"/docs": _ASSETS / "index.html"} | {
 def page(path: str) -> Coded:
     """Return a file of the page; path is one of FILES."""
     file = FILES[path]
-    return Coded(file.read_bytes(), 200, _HEADERS, f"{_KINDS[file.suffix]};charset=UTF-8")
+    return Coded(_content(file), 200, _HEADERS, f"{_KINDS[file.suffix]};charset=UTF-8")
+
+
+@functools.cache
+def _content(file: Path) -> bytes:
+    """Return what a file holds: all that ask for it share that."""
+    return file.read_bytes()
