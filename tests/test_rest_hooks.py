@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -206,8 +207,13 @@ class Lying(asyncio.SelectorEventLoop):
         super().__init__()
         self._addresses = addresses
 
-    async def getaddrinfo(self, host: Any, port: Any, **rest: Any) -> Any:
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in self._addresses]
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]
+        if func is not socket.getaddrinfo:
+            return super().run_in_executor(executor, func, *args)
+        found = self.create_future()
+        port = args[1]
+        found.set_result([(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in self._addresses])
+        return found
 
 
 @pytest.mark.parametrize("addresses", [("10.0.0.1",), ("169.254.169.254", "192.0.2.1"), ()], ids=["one", "two", "none"])
@@ -221,6 +227,26 @@ def test_of_the_addresses_of_a_name_only_those_of_this_machine_are_called() -> N
     lying = functools.partial(Lying, "192.0.2.1", "127.0.0.1")
     with receiving() as receiver, asyncio.Runner(loop_factory=lying) as runner:
         runner.run(_send(receiver.url))
+        assert len(receiver.told) == 1
+
+
+def test_names_that_are_looked_up_for_long_keep_no_other_work_waiting() -> None:
+    """What a server does beside its loop, as to check passwords, has threads of its own: here they are all busy."""
+    busy, done = threading.Barrier(2), threading.Event()
+
+    async def sent(url: str) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        waiting = loop.run_in_executor(None, lambda: (busy.wait(60), done.wait(60)))
+        busy.wait(60)
+        try:
+            await _send(url)
+        finally:
+            done.set()
+            await waiting
+
+    with receiving() as receiver:
+        asyncio.run(sent(receiver.url))
         assert len(receiver.told) == 1
 
 

@@ -10,8 +10,10 @@ import functools
 import ipaddress
 import logging
 import re
+import socket
 import ssl
 from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
@@ -98,6 +100,8 @@ class Hooks:
         self._allowed = frozenset(map(_named, allowed))
         self._owed: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Semaphore(AT_ONCE)
+        # Where no name server answers, a thread is busy for longer than a try: logins and jobs have others.
+        self._names = ThreadPoolExecutor(AT_ONCE, "names")
 
     def wanted(self, url: str | None) -> Hook | None:
         """Return the hook that a header names, None without one; errors as parse()."""
@@ -143,7 +147,8 @@ class Hooks:
 
     async def _addresses(self, hook: Hook) -> list[str]:
         """Return the addresses of a hook's host; of one that is allowed as loopback those that are, and no other."""
-        found = await asyncio.get_running_loop().getaddrinfo(hook.host, hook.port, proto=6)
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._names, socket.getaddrinfo, hook.host, hook.port, 0, 0, 6)
         addresses = [str(each[4][0]) for each in found]
         if _named(hook.host) not in self._allowed or _is_loopback(hook.host):
             addresses = [address for address in addresses if _is_own_address(address)]
