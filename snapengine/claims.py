@@ -4,8 +4,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from snapengine import errors, intent, journal, layout, store
+from snapengine import errors, intent, journal, layout, records, store
 from snapengine.intent import Entry
+
+
+class Stale(errors.Corrupt):
+    """An entry in the journal is of an operation that ended long ago."""
 
 
 def require_new(root: Path, entry: Entry, given: str | None) -> None:
@@ -38,26 +42,52 @@ def _new(part: Entry) -> Iterator[str]:
         yield part.commit.source
 
 
-def require_own(root: Path, entry: Entry) -> None:
+def require_own(root: Path, entry: Entry, *, is_renamed: bool = False) -> None:
     """
-    Raise Corrupt where undoing entry, of one volume, would remove an image that its operation did not make.
+    Raise Stale where undoing entry, of one volume, would remove an image that its operation did not make.
 
     Until the commit an image that was made is a second name of the one to be replaced, or what takes over is there
-    under its temporary name still; and it has no record. An entry that a backup brought back after its operation had
-    ended meets another store: what it names then is a snapshot, or a trash item, of its own.
+    under its temporary name still; and it has no record. is_renamed: of a group's member, whose rename was done while
+    those of others were not, only the latter holds. An entry that a backup brought back after its operation had ended
+    meets another store: what it names then is a snapshot, or a trash item, of its own.
     """
     directory = root / entry.directory
     for name in entry.made:
-        if name.endswith(".qcow2") and os.path.lexists(directory / name) and not _is_own(directory, entry, name):
-            what = f"the journal's entry of '{entry.verb}', begun {entry.started}, takes {directory / name} for its own"
-            raise errors.Corrupt(what=f"{what}, which it did not make, or which has a record; nothing was removed")
+        if name.endswith(".qcow2") and os.path.lexists(directory / name):
+            if not _is_own(directory, entry, name, is_renamed):
+                raise _stale(entry, f"takes {directory / name} for its own, which it did not make or has a record")
 
 
-def _is_own(directory: Path, entry: Entry, name: str) -> bool:
+def _is_own(directory: Path, entry: Entry, name: str, is_renamed: bool) -> bool:
     if entry.commit is None or os.path.lexists(directory / layout.record_beside(name)):
         return False
     waiting, replaced = directory / entry.commit.source, directory / entry.commit.target
-    return os.path.lexists(waiting) or _is_same(directory / name, replaced)
+    return is_renamed or os.path.lexists(waiting) or _is_same(directory / name, replaced)
+
+
+def require_doomed(root: Path, entry: Entry) -> None:
+    """
+    Raise Stale where finishing entry, which looks committed, would remove what its operation did not remove.
+
+    From its commit on an operation's record of the volume, which tells what is gone, is prepared still, or is the one
+    that the volume has: nothing else changes the volume before the operation is finished. Where neither is so, the
+    operation was undone once, the entry was brought back by a backup, and the store only looks as if it had been done.
+    """
+    directory = root / entry.directory
+    if directory.name != layout.SNAPSHOTS or (entry.commit, entry.pulled, entry.counted) == (None, None, None):
+        return
+    record = layout.record(entry.volume_uuid)
+    if entry.counted is None and os.path.lexists(directory / layout.new(record, entry.uuid)):
+        return
+    going = [name for name in entry.drop if layout.owner(name) != entry.uuid and os.path.lexists(directory / name)]
+    gone = records.stored_volume(directory).gone if going else ()
+    for name in going:
+        if layout.owner(name) not in gone:
+            raise _stale(entry, f"removes {directory / name}, which is not gone for readers")
+
+
+def _stale(entry: Entry, what: str) -> Stale:
+    return Stale(what=f"the journal's entry of '{entry.verb}', begun {entry.started}, {what}; nothing was removed")
 
 
 def _is_same(one: Path, other: Path) -> bool:

@@ -70,13 +70,22 @@ def settle(root: Path, entry: Entry, kept: resume.Kept | None = None) -> str:
 
 def require_sound(root: Path, entry: Entry) -> None:
     """
-    Raise Corrupt where an entry that was found in the journal can't be settled without harm; see claims.require_own.
+    Raise claims.Stale where an entry that was found in the journal can't be settled without harm.
 
     Who has begun an operation, and settles it because it failed, need not ask: its claims were new.
     """
-    for part in intent.parts(entry):
-        if part.commit is not None and not resume.is_committed(root, part):
-            claims.require_own(root, part)
+    committed = {part.directory: resume.is_committed(root, part) for part in intent.parts(entry)}
+    if not entry.members:
+        if entry.commit is not None and not committed[entry.directory]:
+            claims.require_own(root, entry)
+        elif committed[entry.directory]:
+            claims.require_doomed(root, entry)
+        return
+    is_decided = journal.is_decided(root, entry.uuid)
+    if is_decided and all(committed[member.directory] for member in entry.members):
+        return  # nothing is taken back
+    for member in entry.members:
+        claims.require_own(root, member, is_renamed=is_decided and committed[member.directory])
 
 
 def directories(root: Path, entry: Entry) -> list[Path]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from snapengine import errors, health, journal, settle, units
+from snapengine import claims, errors, health, journal, settle, units
 from snapengine.health import Problem
 from snapengine.intent import Entry
 
@@ -51,8 +51,8 @@ def _stale(root: Path, entry: Entry) -> str | None:
     """Return why recovery leaves an entry as it is, if it does so for good."""
     try:
         settle.require_sound(root, entry)
-    except errors.Refused:
-        return None  # a bad image; told where it lies
-    except errors.Corrupt as e:
+    except claims.Stale as e:
         return e.what
+    except (errors.Error, FileNotFoundError):
+        return None  # a bad image, or a record; told where it lies
     return None

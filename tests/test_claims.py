@@ -115,9 +115,10 @@ def leave(store: Prepared, left: Entry, decided: bool = False) -> Path:
     return path
 
 
-def stale(store: Prepared) -> Entry:
-    """Return the entry that the create of `first` had; the volume has moved on to a third snapshot since."""
-    store.oracle.create(store.volume, "third")
+def stale(store: Prepared, moved_on: bool = True) -> Entry:
+    """Return the entry that the create of `first` had; the volume has moved on to a third snapshot since, or not."""
+    if moved_on:
+        store.oracle.create(store.volume, "third")
     new = entry(store)
     text = inventory.encode(new).decode().replace(GIVEN, store.first)
     return inventory.decode(text.encode(), Entry, "")
@@ -149,12 +150,61 @@ def test_neither_does_one_whose_new_image_was_brought_back_too(store: Prepared) 
     store.oracle.check()
 
 
+def undone(store: Prepared, **other: object) -> Entry:
+    """Return the entry of a delete of `second`, which was undone; the volume's record was written again since."""
+    store.engine.update_volume(store.volume, description="later")
+    v = store.volume
+    new = f".{v}.json.{OP}.new"
+    made = {"made": (new,), "publish": (Rename(source=new, target=f"{v}.json"),), "reserved": (), "commit": None}
+    return entry(store, **(made | {"backing": None} | other))
+
+
+COMMITTED: dict[str, Callable[[Prepared], dict[str, object]]] = {
+    "by commit": lambda s: {
+        "counted": 2, "drop": (f"{s.second}.json",),
+        "into": Rename(source=f"{s.second}.qcow2", target=f"{s.item}.trash.qcow2"),
+    },
+    "of a leaf": lambda s: {"counted": 2, "drop": (f"{s.second}.qcow2", f"{s.second}.json")},
+    "by pull": lambda s: {
+        "pulled": f"{s.volume}.qcow2", "backing": f"{s.first}.qcow2", "run": (f"{s.second}.qcow2",),
+        "drop": (f"{s.second}.qcow2", f"{s.second}.json"),
+    },
+    "by clone": lambda s: {
+        "commit": Rename(source=f".{s.volume}.qcow2.{OP}.new", target=f"{s.volume}.qcow2"),
+        "backing": f"{s.first}.qcow2", "drop": (f"{s.second}.qcow2", f"{s.second}.json"),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", COMMITTED.values(), ids=COMMITTED)
+def test_neither_does_one_of_a_delete_that_was_undone_and_now_looks_done(
+    store: Prepared, how: Callable[[Prepared], dict[str, object]]
+) -> None:
+    path = leave(store, undone(store, **how(store)))
+    before = files(store.directory)
+
+    (told,) = Engine.open(store.root).recovered
+    assert told.outcome.startswith("left as it is: the journal's entry of 'create snapshot'")
+    assert [(p.kind, p.path) for p in store.engine.verify()] == [("journal-damaged", str(path))]
+    assert files(store.directory) == before
+    path.unlink()
+    store.oracle.check()
+
+
+@pytest.mark.parametrize("moved_on", [False, True], ids=["which stands on it", "which moved on"])
 @pytest.mark.parametrize("decided", [False, True], ids=["not decided", "decided"])
-def test_neither_does_one_of_a_group(store: Prepared, decided: bool) -> None:
-    member = msgspec.structs.replace(stale(store), uuid=OP)
+def test_neither_does_one_of_a_group(store: Prepared, decided: bool, moved_on: bool) -> None:
+    member = msgspec.structs.replace(stale(store, moved_on), uuid=OP)
+    other = msgspec.structs.replace(  # of a volume that has moved on, whose snapshot was deleted since
+        entry(store), volume_uuid=store.other, directory=member.directory.replace("data", "root").replace(
+            store.volume, store.other), backing=f"{GIVEN}.qcow2", second=f"{GIVEN}.qcow2",
+        commit=Rename(source=f".{store.other}.qcow2.{OP}.new", target=f"{store.other}.qcow2"),
+        made=(f"{GIVEN}.qcow2",), publish=(),
+    )  # fmt: skip
+    member = msgspec.structs.replace(member, second=f"{store.first}.qcow2")
     whole = Entry(
         uuid=OP, verb="create group", volume_uuid=store.volume, directory="groups", pid=4711,
-        started=member.started, schema_version=1, members=(member,),
+        started=member.started, schema_version=1, members=(member, other),
     )  # fmt: skip
     (store.root / "groups").mkdir()
     path = leave(store, whole, decided)
