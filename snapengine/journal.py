@@ -84,7 +84,7 @@ def end(root: Path, entry: Entry) -> None:
     if entry.request is None or _REQUEST.fullmatch(entry.request) is None:
         return drop(root, entry.uuid)
     target = _ended(root, entry.request)
-    durable.make_directory(target.parent)
+    durable.make_directory(target.parent, layout.PRIVATE)
     with suppress(FileNotFoundError):
         durable.rename(path_of(root, entry.uuid), target)
 

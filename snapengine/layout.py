@@ -18,6 +18,7 @@ SNAPSHOTS = "snapshots"
 GROUPS = "groups"
 TRASH = "trash"  # deleted volumes
 SERVER = "server"  # the server's own state: sessions, jobs
+PRIVATE = 0o700  # the mode of that: names in it are secrets
 ENDED = f"{SERVER}/ended"  # entries of the journal that are done and were asked for by a call of the server
 TYPES: dict[VolumeType, str] = {"Root": "rootVolumes", "Data": "dataVolumes"}
 ADMIN = "36c27e8ff05c4780bf6d2fa65700f22e"  # the account that the published page's example path shows

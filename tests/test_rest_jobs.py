@@ -128,6 +128,19 @@ def test_a_job_that_was_cut_off_tells_nothing_of_what_its_account_may_not_see(
     assert "belongs to another account" in reply.text and "secret" not in reply.text
 
 
+def test_nobody_else_may_list_the_jobs_whose_names_are_what_a_poll_needs(server: Server, client: Client) -> None:
+    done = create(client, client.volume(), Prefer="respond-async").json()["location"]
+    assert client.job(done).status_code == 200
+    assert (server.root / "server").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_server_shuts_a_directory_that_an_earlier_one_left_open(tmp_path: Path) -> None:
+    jobs.shut(tmp_path)
+    (tmp_path / "server").mkdir(mode=0o755)
+    jobs.shut(tmp_path)
+    assert (tmp_path / "server").stat().st_mode & 0o777 == 0o700
+
+
 def test_jobs_are_forgotten_after_three_hours_unless_somebody_works_on_them(tmp_path: Path) -> None:
     old, busy, young = (kept(tmp_path, letter * 32, age) for letter, age in (("a", 11000), ("b", 11000), ("c", 10000)))
 

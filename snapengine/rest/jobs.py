@@ -47,6 +47,12 @@ class Job(Struct, frozen=True, kw_only=True):
     hook: str | None = None
 
 
+def shut(root: Path) -> None:
+    """Let nobody else list the server's directory, as earlier ones could be: names of jobs are what a poll needs."""
+    with suppress(OSError):
+        os.chmod(root / layout.SERVER, layout.PRIVATE)
+
+
 def is_uuid(text: str) -> bool:
     """Tell whether text can be a job's uuid: it becomes part of a file's name."""
     return UUID.fullmatch(text) is not None
@@ -55,7 +61,7 @@ def is_uuid(text: str) -> bool:
 def begin(root: Path, job: Job) -> None:
     """Write a new job down, durably; FileExistsError where there is one of this uuid."""
     directory = root / DIRECTORY
-    durable.make_directory(directory)
+    durable.make_directory(directory, layout.PRIVATE)
     durable.prepare(_path(root, job.uuid), inventory.encode(job), 0o600)
     durable.sync_directory(directory)
 
@@ -121,7 +127,7 @@ def is_worked_on(root: Path, uuid: str) -> bool:
 
 def _locks(root: Path) -> int:
     """Return a descriptor of the file whose bytes are locked; a lock ends with it."""
-    durable.make_directory(root / layout.SERVER)  # who only signs requests has opened no session, which makes it
+    durable.make_directory(root / layout.SERVER, layout.PRIVATE)  # who only signs requests has opened no session
     return os.open(root / layout.SERVER / LOCKS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 

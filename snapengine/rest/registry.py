@@ -86,6 +86,7 @@ class Registry:
 
     def resume(self) -> None:
         """Go on with what a server before this one owed to hooks."""
+        jobs.shut(self._root)
         for job in jobs.owing(self._root):
             try:
                 hook = self._hooks.wanted(job.hook)

@@ -80,7 +80,7 @@ class Sessions:
 
     def _write(self) -> None:
         every = SessionsRecord(schema_version=inventory.SCHEMA_VERSION, sessions=tuple(self._kept.values()))
-        durable.make_directory(self._path.parent)
+        durable.make_directory(self._path.parent, layout.PRIVATE)
         durable.write(self._path, inventory.encode(every), 0o600)
 
 
