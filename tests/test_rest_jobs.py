@@ -128,6 +128,14 @@ def test_a_job_that_was_cut_off_tells_nothing_of_what_its_account_may_not_see(
     assert "belongs to another account" in reply.text and "secret" not in reply.text
 
 
+def test_a_job_that_has_ended_does_not_keep_the_much_that_its_client_sent(server: Server, client: Client) -> None:
+    location = create(client, client.volume(), "x" * 900_000, Prefer="respond-async").json()["location"]
+    assert client.job(location).json()["error"]["code"] == "SYS.1007"
+    path = server.root / jobs.DIRECTORY / f"{location.rpartition('/')[2]}.json"
+    _until(lambda: json.loads(path.read_text()).get("status") == "failed")
+    assert path.stat().st_size < 4096
+
+
 def test_nobody_else_may_list_the_jobs_whose_names_are_what_a_poll_needs(server: Server, client: Client) -> None:
     done = create(client, client.volume(), Prefer="respond-async").json()["location"]
     assert client.job(done).status_code == 200

@@ -23,6 +23,7 @@ from snapengine.inventory import Struct
 
 DIRECTORY = f"{layout.SERVER}/jobs"
 KEPT = 3 * 3600  # seconds
+MAX_BODY = 4096  # bytes that a job which has ended keeps of what its client sent; more would only fill the disk
 LOCKS = "jobs.lock"  # in the server's directory
 UUID = re.compile(r"[0-9A-Za-z_-]{32}", re.ASCII)
 
@@ -71,7 +72,8 @@ def end(root: Path, uuid: str, done: bool, answer: bytes) -> None:
     job = read(root, uuid)
     if job is not None and job.status == "running":
         # Where that fails it counts as cut off, which tells the same.
-        _rewrite(root, msgspec.structs.replace(job, status="done" if done else "failed", answer=msgspec.Raw(answer)))
+        status, body = "done" if done else "failed", job.body if len(job.body) <= MAX_BODY else msgspec.Raw(b"{}")
+        _rewrite(root, msgspec.structs.replace(job, status=status, answer=msgspec.Raw(answer), body=body))
 
 
 def _rewrite(root: Path, job: Job) -> None:
