@@ -121,14 +121,21 @@ def note(directory: Path, verb: str) -> None:
 def _sign(fd: int, verb: str) -> None:
     """Note for who waits by whom the lock is held; a full disk, on which the trash can still be purged, has no room."""
     with suppress(OSError):
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{verb} (pid {os.getpid()})".encode(), 0)
+        if _unsign(fd):
+            os.pwrite(fd, f"{verb} (pid {os.getpid()})".encode(), 0)
 
 
-def _unsign(fd: int) -> None:
-    """Take the note away: who shares the lock next writes none, and must not be taken for us."""
+def _unsign(fd: int) -> bool:
+    """
+    Take the note away: who shares the lock next writes none, and must not be taken for us.
+
+    A file that has another name too, which may hold anything, is left as it is; False then.
+    """
     with suppress(OSError):
-        os.ftruncate(fd, 0)
+        if os.fstat(fd).st_nlink == 1:
+            os.ftruncate(fd, 0)
+            return True
+    return False
 
 
 def _wait_for(fd: int, kind: int, path: Path, deadline: float, wait: float) -> None:

@@ -183,6 +183,18 @@ def test_a_second_verb_waits_its_time_and_then_names_pid_and_verb_of_the_first(o
     assert {s.name for s in oracle.engine.list_snapshots(large)} == {"first", "second", "full", "new"}
 
 
+def test_a_lock_that_is_a_second_name_of_another_file_leaves_what_that_holds(
+    oracle: Oracle, volume: str, tmp_path: Path
+) -> None:
+    other, path = tmp_path / "other", oracle.engine.volume_path(volume).parents[1] / ".lock"
+    other.write_text("precious")
+    path.unlink()
+    os.link(other, path)
+
+    oracle.create(volume, "new")
+    assert other.read_text() == "precious"
+
+
 def test_whoever_waits_for_a_reader_is_told_its_pid(oracle: Oracle, volume: str) -> None:
     directory = oracle.engine.volume_path(volume).parents[1]
     reading = f"""
