@@ -9,6 +9,7 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -109,12 +110,19 @@ def terminal(
         while piece := _read(ours):
             shown += piece
             if keys and shown.endswith(b"[y/N] "):
+                _wait_asleep(running.pid)
                 os.write(ours, keys.encode())
             if lines_left and shown.endswith((b"password of admin: ", b"once more: ")):
                 os.write(ours, lines_left.pop(0).encode())
         late.cancel()
     os.close(ours)
     return running.returncode, shown.decode().replace("\r\n", "\n")
+
+
+def _wait_asleep(pid: int) -> None:
+    """Wait until a process that asks waits for a key: a ctrl-c just before that is raised only with the next key."""
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "R":
+        time.sleep(0.01)
 
 
 def _read(fd: int) -> bytes:
