@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv demo serve-demo test check lint bench crash soak soak-serve powercut hostile robot fuzz-api clean ready-demo ready-test ready-bench
+.PHONY: help venv demo serve-demo test check lint bench crash soak soak-serve load powercut hostile robot fuzz-api clean ready-demo ready-test ready-bench
 
 python := .venv/bin/python
 # The command as a user has it; Debian keeps mkfs.xfs and libvirtd out of a user's PATH.
@@ -46,6 +46,9 @@ soak: ready-test ## Work from 8 processes at once, some of them killed: MINUTES=
 soak-serve: ready-test ## Work over HTTP and by commands while the server is killed: MINUTES=5 SEED=1
 	@$(with_venv) $(python) -m tests.soak --served $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
+load: ready-test ## Read and write over HTTP as 40 clients at once: SECONDS=60 SEED=1
+	@$(with_venv) $(lean) $(python) -m tests.load $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
+
 powercut: ready-test ## Cut the power in every verb (root, long): FS=ext4|xfs VERBS='create;revert' SEEDS=3 SEED=0 CUTS=20
 	@$(with_venv) $(python) -m tests.powercut $(if $(FS),--fs $(FS)) $(if $(VERBS),--verbs '$(VERBS)') \
 		$(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seed $(SEED)) $(if $(CUTS),--cuts $(CUTS)) \
@@ -62,7 +65,7 @@ fuzz-api: ready-test ## Let schemathesis make up requests to a server: EXAMPLES=
 	@$(with_venv) $(python) -m tests.fuzz_api $(if $(EXAMPLES),--examples $(EXAMPLES)) $(if $(SEED),--seed $(SEED))
 
 clean: ## Remove .venv, caches and build output
-	@rm -rf .venv .hypothesis .mypy_cache .pytest_cache .powercut .robot .crash .soak bench/out build dist *.egg-info
+	@rm -rf .venv .hypothesis .mypy_cache .pytest_cache .powercut .robot .crash .soak .load bench/out build dist *.egg-info
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 ready-demo ready-test ready-bench:

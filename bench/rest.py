@@ -2,7 +2,6 @@
 
 import random
 import select
-import selectors
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -11,7 +10,7 @@ from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 
-from bench import create, measure
+from bench import create, measure, talking
 from bench.measure import Subject
 from bench.row import Bench, Row
 from bench.serving import Connection, Server
@@ -99,7 +98,7 @@ def _many(bench: Bench, site: Site) -> Row:
     clients = [server.connection() for _ in range(CONNECTIONS)]
     wanted = _single(site, clients[0])
     start = time.perf_counter()
-    read_at_once(clients, islice(cycle(wanted), READS))
+    _read_at_once(clients, islice(cycle(wanted), READS))
     return bench.absolute(1000 * (time.perf_counter() - start) / READS)
 
 
@@ -116,20 +115,15 @@ def _beside(bench: Bench, site: Site) -> Row:
     return bench.absolute(1000 * statistics.median(took))
 
 
-def read_at_once(clients: Sequence[Connection], requests: Iterable[bytes]) -> None:
+def _read_at_once(clients: Sequence[Connection], requests: Iterable[bytes]) -> None:
     """Make requests over all connections, on each the next one as soon as it has its reply."""
     left = iter(requests)
-    with selectors.DefaultSelector() as selector:
-        for client, request in zip(clients, left):
-            client.socket.sendall(request)
-            selector.register(client.socket, selectors.EVENT_READ, client)
-        while selector.get_map():
-            for key, _ in selector.select():
-                key.data.reply()
-                if (request_ := next(left, None)) is None:
-                    selector.unregister(key.fileobj)
-                else:
-                    key.data.socket.sendall(request_)
+
+    def asking() -> talking.Talk:
+        for request in left:
+            yield request
+
+    talking.hold((client, asking()) for client in clients)
 
 
 def _peak(bench: Bench, site: Site) -> Row:
@@ -162,7 +156,7 @@ def _load(root: Path, server: Server) -> list[int]:
             made = list(pool.map(partial(_volume_of, server), [DEPTH] * (creates // DEPTH)))
             readers = [server.connection() for _ in range(CONNECTIONS)]  # those of before were idle for too long
             requests = (readers[0].request("GET", f"/volume-snapshots/{uuid}") for _, uuid in made)
-            read_at_once(readers, islice(cycle([*requests]), creates * GETS // CREATES))
+            _read_at_once(readers, islice(cycle([*requests]), creates * GETS // CREATES))
             found.append(server.memory())
             list(pool.map(partial(_expunged, server), [volume for volume, _ in made]))
     return found

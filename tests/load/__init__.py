@@ -1,0 +1,1 @@
+"""Load: many clients of one server at once; `make load`."""
