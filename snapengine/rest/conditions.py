@@ -121,12 +121,19 @@ def is_like(text: str, like: str) -> bool:
         return False
     last = pieces.pop()
     for piece in pieces:
-        ends = (_found(text, piece, start) for start in range(at, len(text) + 1))
-        end = next((end for end in ends if end is not None), None)
-        if end is None:
+        if (end := _found_after(text, piece, at)) is None:
             return False
         at = end
     return len(text) - len(last) >= at and _found(text, last, len(text) - len(last)) is not None
+
+
+def _found_after(text: str, piece: str, at: int) -> int | None:
+    """Return where piece ends if text has it at that place or after it; None where it has not."""
+    if "_" not in piece:
+        start = text.find(piece, at)
+        return start + len(piece) if start >= 0 else None
+    ends = (_found(text, piece, start) for start in range(at, len(text) + 1))
+    return next((end for end in ends if end is not None), None)
 
 
 def _found(text: str, piece: str, at: int) -> int | None:
