@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from snapengine import errors, intent, journal, layout, records, store
+from snapengine import errors, intent, journal, layout, presence, records, store
 from snapengine.intent import Entry
 
 
@@ -24,7 +24,7 @@ def require_new(root: Path, entry: Entry, given: str | None) -> None:
     for part in intent.parts(entry):
         for name in _new(part):
             path = root / part.directory / name
-            if os.path.lexists(path):
+            if presence.is_there(path):
                 raise errors.Conflict(what=f"{path} is there already, and it is not ours to replace; move it away")
 
 
@@ -53,16 +53,16 @@ def require_own(root: Path, entry: Entry, *, is_renamed: bool = False) -> None:
     """
     directory = root / entry.directory
     for name in entry.made:
-        if name.endswith(".qcow2") and os.path.lexists(directory / name):
+        if name.endswith(".qcow2") and presence.is_there(directory / name):
             if not _is_own(directory, entry, name, is_renamed):
                 raise _stale(entry, f"takes {directory / name} for its own, which it did not make or has a record")
 
 
 def _is_own(directory: Path, entry: Entry, name: str, is_renamed: bool) -> bool:
-    if entry.commit is None or os.path.lexists(directory / layout.record_beside(name)):
+    if entry.commit is None or presence.is_there(directory / layout.record_beside(name)):
         return False
     waiting, replaced = directory / entry.commit.source, directory / entry.commit.target
-    return is_renamed or os.path.lexists(waiting) or _is_same(directory / name, replaced)
+    return is_renamed or presence.is_there(waiting) or _is_same(directory / name, replaced)
 
 
 def require_doomed(root: Path, entry: Entry) -> None:
@@ -77,9 +77,9 @@ def require_doomed(root: Path, entry: Entry) -> None:
     if directory.name != layout.SNAPSHOTS or (entry.commit, entry.pulled, entry.counted) == (None, None, None):
         return
     record = layout.record(entry.volume_uuid)
-    if entry.counted is None and os.path.lexists(directory / layout.new(record, entry.uuid)):
+    if entry.counted is None and presence.is_there(directory / layout.new(record, entry.uuid)):
         return
-    going = [name for name in entry.drop if layout.owner(name) != entry.uuid and os.path.lexists(directory / name)]
+    going = [name for name in entry.drop if layout.owner(name) != entry.uuid and presence.is_there(directory / name)]
     gone = records.stored_volume(directory).gone if going else ()
     for name in going:
         if layout.owner(name) not in gone:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from snapengine import chain, errors, inspector, layout, qcow2, records, store
+from snapengine import chain, errors, inspector, layout, presence, qcow2, records, store
 from snapengine.inventory import VolumeRecord
 from snapengine.records import Contents
 
@@ -56,7 +56,7 @@ def fault(contents: Contents) -> tuple[Path, str] | None:
         path = chain.under(contents.directory, contents.volume.base)
     except errors.Corrupt as e:
         return contents.directory, str(e)
-    return None if os.path.lexists(path) else (path, "the base of the linked clone is missing")
+    return None if presence.is_there(path) else (path, "the base of the linked clone is missing")
 
 
 def _may_be_linked(directory: Path) -> bool:

@@ -20,6 +20,7 @@ from snapengine import (
     layout,
     lock,
     operation,
+    presence,
     records,
     resume,
     settle,
@@ -85,7 +86,7 @@ def _move(work: Held, target: Path) -> None:
     if target.parent.is_symlink() or target.parent.parent.is_symlink():
         raise errors.Denied(what=f"{target.parent} is a symbolic link; a store's directories must be real ones")
     with lock.exclusive(work.store.root, work.place.verb):  # who looks for a uuid there must find it once
-        if os.path.lexists(target):
+        if presence.is_there(target):
             raise errors.Conflict(what=f"{target} is there already; move one of them out of the store")
         operation.rewrite(work, records.placed(work.volume, target / layout.SNAPSHOTS))
         durable.rename(directory, target)

@@ -4,7 +4,7 @@ import os
 import uuid
 from pathlib import Path
 
-from snapengine import durable, errors, inventory, layout, lock, mounts, ownership, reflink, store
+from snapengine import durable, errors, inventory, layout, lock, mounts, ownership, presence, reflink, store
 from snapengine.inventory import PrimaryStorage
 from snapengine.owners import AccountRecord, Accounts
 from snapengine.store import Store
@@ -47,7 +47,7 @@ def make(root: Path, name: str, depth: int) -> Store:
 def _require_outside(root: Path) -> None:
     """Raise Conflict where root lies in another primary storage."""
     for parent in root.parents:
-        if os.path.lexists(parent / layout.STORAGE_RECORD):
+        if presence.is_there(parent / layout.STORAGE_RECORD):
             raise errors.Conflict(what=f"{root} lies in the primary storage {parent}; give a directory outside of it")
 
 

@@ -1,6 +1,5 @@
 """Groups: list, show, update, ungroup, and whether the volumes can be taken back to one."""
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from snapengine import (
     layout,
     lock,
     operation,
+    presence,
     records,
     roster,
     settle,
@@ -132,7 +132,7 @@ def _missing(there: Present | None) -> str | None:
     if there is None:
         return "was deleted"
     image = there.directory / layout.image(there.snapshot.uuid)
-    return None if os.path.lexists(image) else "has no image; run 'snapengine verify'"
+    return None if presence.is_there(image) else "has no image; run 'snapengine verify'"
 
 
 def directories(opened: Store, record: GroupRecord) -> list[Path]:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from snapengine import chain, command, driver, errors, layout, maps, tables
+from snapengine import chain, command, driver, errors, layout, maps, presence, tables
 from snapengine.inventory import Struct
 
 AGREE = "'snapengine repair' lets the record follow the images; where it can't, restore what is wrong from a backup"
@@ -84,7 +84,7 @@ def of_image(
     """
     path = directory / name
     repair = RESTORE_IMAGE if size is None else REVERT
-    if not os.path.lexists(path):
+    if not presence.is_there(path):
         yield problem("image-missing", uuid, path, "the image is missing", repair)
         return
     try:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from snapengine import durable, errors, intent, inventory, layout, lock, records
+from snapengine import durable, errors, intent, inventory, layout, lock, presence, records
 from snapengine.intent import Entry
 
 _REQUEST = re.compile(r"[0-9a-f]{1,64}", re.ASCII)
@@ -67,7 +67,7 @@ def decide(root: Path, operation: str) -> None:
 
 def is_decided(root: Path, operation: str) -> bool:
     """Tell whether an operation on several volumes was decided."""
-    return os.path.lexists(_decided(root, operation))
+    return presence.is_there(_decided(root, operation))
 
 
 def drop(root: Path, operation: str) -> None:
@@ -91,7 +91,7 @@ def end(root: Path, entry: Entry) -> None:
 
 def has_ended(root: Path, request: str) -> bool:
     """Tell whether an operation that this call of a server asked for is done; known until it is forgotten."""
-    return os.path.lexists(_ended(root, request))
+    return presence.is_there(_ended(root, request))
 
 
 def ended(root: Path, request: str) -> Entry:
@@ -195,7 +195,7 @@ def adopted(root: Path, operation: str) -> Iterator[bool]:
 def path_of(root: Path, operation: str) -> Path:
     """Return the path of an operation's entry as it is now."""
     begun, decided = _paths(root, operation)
-    return decided if not os.path.lexists(begun) and os.path.lexists(decided) else begun
+    return decided if not presence.is_there(begun) and presence.is_there(decided) else begun
 
 
 def _paths(root: Path, operation: str) -> tuple[Path, Path]:

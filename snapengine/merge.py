@@ -28,6 +28,7 @@ from snapengine import (
     inspector,
     layout,
     maps,
+    presence,
     records,
     reflink,
     sound,
@@ -114,8 +115,7 @@ def most_room(join: Join) -> int:
 
 def clone(join: Join, new: Path) -> None:
     """Make the existing empty file new an image that reads as the child does and stands on what is below the run."""
-    lowest = join.run[-1]
-    fd = inspector.open_image(lowest.path)
+    fd = inspector.open_image(join.run[-1].path)
     try:
         reflink.copy(fd, new)
     finally:
@@ -169,7 +169,7 @@ def finish_down(
     held is an open descriptor of the target, which VMs are kept out of. Raises InUse when something has it open.
     """
     source, target = directory / into.source, directory / into.target
-    if not os.path.lexists(source):
+    if not presence.is_there(source):
         return
     join = read(directory, into.target, into.source)
     paths = [layer.path for layer in join.layers]
@@ -246,5 +246,5 @@ def kept(directory: Path, volume: str, names: tuple[str, ...]) -> Iterator[dict[
     """
     active = layout.active_name(records.stored_volume(directory))
     with ExitStack() as stack:
-        there = [name for name in dict.fromkeys((active, *names)) if os.path.lexists(directory / name)]
+        there = [name for name in dict.fromkeys((active, *names)) if presence.is_there(directory / name)]
         yield {name: stack.enter_context(imagelock.held(directory / name, volume)) for name in there}

@@ -27,6 +27,7 @@ from snapengine import (
     maps,
     operation,
     plan,
+    presence,
     resume,
     settle,
 )
@@ -56,7 +57,7 @@ def fault(work: Held) -> str | None:
 
 def is_missing(work: Held) -> bool:
     """Tell whether the volume has no active image at all."""
-    return not os.path.lexists(work.active)
+    return not presence.is_there(work.active)
 
 
 def frozen(work: Held, target: SnapshotRecord) -> int:

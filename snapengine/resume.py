@@ -16,14 +16,13 @@ An image that a VM may have open since the crash is joined or mended under QEMU'
 alone, so a VM that was started in between is safe.
 """
 
-import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 import msgspec
 
-from snapengine import chain, durable, errors, journal, layout, merge, notes, records, sound
+from snapengine import chain, durable, errors, journal, layout, merge, notes, presence, records, sound
 from snapengine.intent import Entry, Rename
 
 Kept = Mapping[str, int]  # open descriptors of images that VMs are kept out of, by name
@@ -55,14 +54,14 @@ def is_committed(root: Path, entry: Entry) -> bool:
         return chain.layer(directory / entry.resized).header.size == entry.size
     if entry.commit is None:
         return True
-    if os.path.lexists(directory / entry.commit.source):
+    if presence.is_there(directory / entry.commit.source):
         return False
     if layout.is_new(entry.commit.target):  # what is to go, under a name that nobody knows
         return True
     target = directory / entry.commit.target
-    if not entry.made or not os.path.lexists(target):
-        return os.path.lexists(target)
-    there = [name for name in (*entry.made, *entry.drop) if os.path.lexists(directory / name)]
+    if not entry.made or not presence.is_there(target):
+        return presence.is_there(target)
+    there = [name for name in (*entry.made, *entry.drop) if presence.is_there(directory / name)]
     if any(name not in there for name in entry.made if name.endswith(".qcow2")):
         return False
     return chain.stands_on(target, entry.backing)
@@ -83,7 +82,7 @@ def publish(root: Path, entry: Entry, kept: Kept | None = None) -> None:
                 raise errors.Corrupt(what=f"image {directory / entry.into.target} is missing")
             _recount(directory / entry.into.source)
             merge.finish_down(directory, entry.into, held[entry.into.target], entry.volume_uuid)
-    if entry.pulled is not None and all(os.path.lexists(directory / name) for name in entry.run):
+    if entry.pulled is not None and all(presence.is_there(directory / name) for name in entry.run):
         with _kept(directory, entry, kept, entry.pulled):
             merge.prove(directory, entry.pulled, entry.run)
     lost = _mended(directory, entry, kept, committed=True)
@@ -118,7 +117,7 @@ def merge_back(directory: Path, into: Rename, held: int, volume: str) -> None:
 
 def _recount(path: Path) -> None:
     """Let the image at path, if it has not taken over yet, be written to once more; see sound.recount."""
-    if os.path.lexists(path):
+    if presence.is_there(path):
         sound.recount(path)
 
 
@@ -176,7 +175,7 @@ def _note_broken(directory: Path, bitmaps: tuple[str, ...]) -> None:
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         durable.remove_tree(path)
-        if os.path.lexists(path):
+        if presence.is_there(path):
             raise errors.Denied(what=f"not all of {path} could be removed; look for what is in the way")
     else:
         durable.unlink(path)

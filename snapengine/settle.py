@@ -33,7 +33,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from snapengine import chain, claims, durable, errors, imagelock, intent, journal, resume, tables
+from snapengine import chain, claims, durable, errors, imagelock, intent, journal, presence, resume, tables
 from snapengine.intent import Entry, Rename
 
 FINISHED, UNDONE = "finished", "undone"
@@ -175,7 +175,7 @@ def _is_kept(stack: ExitStack, root: Path, member: Entry) -> bool:
     assert member.commit is not None
     directory = root / member.directory
     active = directory / member.commit.target
-    if not os.path.lexists(directory / member.commit.source):
+    if not presence.is_there(directory / member.commit.source):
         return False
     try:
         fd = stack.enter_context(imagelock.held(active, member.volume_uuid))

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple, cast, get_args
 
-from snapengine import arguments, chain, custody, errors, foreign, imagelock, inspector, qcow2
+from snapengine import arguments, chain, custody, errors, foreign, imagelock, inspector, presence, qcow2
 from snapengine.checks import Expected
 from snapengine.driver import Format
 from snapengine.store import Store
@@ -142,7 +142,7 @@ def _chain(top: Layer, file: Path, stack: ExitStack, raw_base: bool) -> list[Lay
     at = file
     while (name := _backing(layers[-1], raw_base)) is not None:
         above, at = at, at.with_name(name)
-        if not os.path.lexists(at):
+        if not presence.is_there(at):
             raise errors.Refused(path=above, why=f"its backing file {at} is missing", check="backing-missing")
         below = _open(at, stack)
         if below.stamp in (layer.stamp for layer in layers) or len(layers) == MAX_LAYERS:

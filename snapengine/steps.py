@@ -21,6 +21,7 @@ from snapengine import (
     merge,
     notes,
     operation,
+    presence,
     records,
     removal,
     sound,
@@ -112,7 +113,7 @@ def _held(work: Held, family: Family, uuids: Iterable[str], stack: ExitStack) ->
         path = work.directory / step_plan.image_of(family, uuid)
         if uuid == family.volume.uuid:
             held[uuid] = stack.enter_context(hold.image(work))
-        elif os.path.lexists(path):
+        elif presence.is_there(path):
             held[uuid] = stack.enter_context(hold.kept(work, path, frozen[uuid]))
     return held
 

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from snapengine import arguments, durable, errors, inventory, layout, ownership, records, reflink, units
+from snapengine import arguments, durable, errors, inventory, layout, ownership, presence, records, reflink, units
 from snapengine.inventory import PrimaryStorage, VolumeRecord
 from snapengine.owners import AccountRecord, Accounts
 from snapengine.records import Contents
@@ -191,7 +191,7 @@ def is_known(root: Path, uuid: str) -> bool:
 
     Each file and directory counts, also where the others of that object were lost.
     """
-    if os.path.lexists(root / layout.GROUPS / layout.record(uuid)):
+    if presence.is_there(root / layout.GROUPS / layout.record(uuid)):
         return True
     accounts = account_directories(root, *layout.TYPES.values(), layout.TRASH)
     return any(_is_in(account, uuid) for account in accounts)
@@ -199,7 +199,7 @@ def is_known(root: Path, uuid: str) -> bool:
 
 def _is_in(account: Path, uuid: str) -> bool:
     """Tell whether a volume of an account, or one of its files, has this uuid."""
-    if os.path.lexists(account / f"vol-{uuid}"):
+    if presence.is_there(account / f"vol-{uuid}"):
         return True
     for directory in volume_directories(account):
         with suppress(FileNotFoundError, NotADirectoryError):  # removed meanwhile

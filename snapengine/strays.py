@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from snapengine import intent, journal, layout, store
+from snapengine import intent, journal, layout, presence, store
 from snapengine.records import Contents
 
 
@@ -63,4 +63,4 @@ def _unclaimed(root: Path, found: Iterable[Path]) -> list[Path]:
     there = sorted(found)
     parts = [part for entry in journal.readable(root) for part in intent.parts(entry)]
     claimed = {root / part.directory / name for part in parts for name in intent.names(part)}
-    return [path for path in there if path not in claimed and os.path.lexists(path)]
+    return [path for path in there if path not in claimed and presence.is_there(path)]

@@ -34,7 +34,7 @@ LAYERS = (
     ("checks", "extents"),
     ("clusters", "tables"),
     ("arguments", "bytelock", "command", "layout", "owners", "passwords", "qcow2"),
-    ("inventory", "limits", "mounts", "ownership", "printed"),
+    ("inventory", "limits", "mounts", "ownership", "presence", "printed"),
     ("spans", "translation", "units"),
     ("errors", "version"),
 )

@@ -110,7 +110,7 @@ def listed(verb: Callable[[], object], root: Path) -> Run:
 
 
 def failed(verb: Callable[[], object], root: Path, call: Call, error: str) -> Run:
-    """Run verb with the system call error injected at call, a call that it made on another copy of root."""
+    """Run verb with the system call error injected at call, on another copy of root; one that only looks, too."""
     return _run(verb, root, _only(root, call, f"error={error}"))
 
 
@@ -124,7 +124,9 @@ def killed(verb: Callable[[], object], root: Path, kill: Kill, patience: int) ->
 
 def _only(root: Path, call: Call, what: str) -> list[str]:
     """Return the arguments that have what happen at call, and nothing else traced than who makes it and its path."""
-    only = ["-P", os.path.normpath(root / call.path), f"--inject={call.point.name}:{what}:when={call.number}"]
+    name = call.point.name
+    only = [f"--trace={_set((*OPENING, *CHANGING, name))}", "-P", os.path.normpath(root / call.path)]
+    only.append(f"--inject={name}:{what}:when={call.number}")
     return only if call.own else ["-f", *only]
 
 

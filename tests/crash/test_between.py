@@ -1,5 +1,6 @@
 """What may happen between a crash and its recovery, and beside a recovery: a VM starts, another engine is quicker."""
 
+import os
 import subprocess
 import time
 from functools import partial
@@ -10,7 +11,7 @@ import pytest
 from snapengine.engine import Engine
 from tests import at_work, check, images, qemu
 from tests.crash import strace
-from tests.crash.strace import Kill, Point
+from tests.crash.strace import Call, Kill, Point
 from tests.oracle import CLUSTER, Oracle
 
 pytestmark = pytest.mark.crash
@@ -62,6 +63,24 @@ def test_a_vm_that_starts_between_the_crash_and_the_recovery_loses_nothing(
     subprocess.run(["qemu-img", "check", "-q", "-r", "leaks", "-f", "qcow2", path], check=False)  # QEMU was killed
     oracle.expected[volume] = new
     oracle.check()
+
+
+def test_a_recovery_that_can_not_see_whether_an_image_is_there_takes_nothing_back(
+    oracle: Oracle, volume: str
+) -> None:
+    crash(oracle, volume, 2)
+    root = oracle.engine.root
+    image = os.path.relpath(oracle.engine.volume_path(volume).with_name(f"{GIVEN}.qcow2"), root)
+    for number in range(1, 9):  # each look at it fails once
+        look = Call(Point("newfstatat", number), 0, image, number, own=True)
+        strace.failed(partial(Engine.open, root), root, look, "EIO")
+        if not os.listdir(root / "journal"):
+            break
+
+    oracle.engine = Engine.open(root)
+    oracle.expected[GIVEN] = oracle.expected[volume]
+    oracle.check()
+    assert number > 2
 
 
 @pytest.mark.parametrize("nth", [1, 2], ids=["before the commit", "after it"])
