@@ -23,7 +23,7 @@ MIB = 2**20
 
 class Server:
     """
-    A running server on the store at root, made if it is not there; words are further options.
+    A running server on the store at root, made if it is not there; words are further options, by default a free port.
 
     start is the Python text that calls the command. Its log goes to a file, log.
     """
@@ -31,7 +31,8 @@ class Server:
     def __init__(self, root: Path, *words: str, start: str = START, **more: str) -> None:
         self.root = root
         self.log = root.with_name(f"{root.name}.log")
-        command = [sys.executable, "-c", start, "--root", str(root), "serve", "--port", "0", *words]
+        port = () if "--socket" in words else ("--port", "0")
+        command = [sys.executable, "-c", start, "--root", str(root), "serve", *port, *words]
         env = environment(SNAPENGINE_ADMIN_PASSWORD=PASSWORD, SNAPENGINE_SERVE_WORKERS="2")
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env={**env, **more})

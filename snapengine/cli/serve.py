@@ -4,19 +4,20 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 import snapengine
-from snapengine import errors
+from snapengine import errors, passwords
 from snapengine.cli import session, settings, show
 
 if TYPE_CHECKING:
     from snapengine.rest.options import Options
 
 _PREFIX = "SNAPENGINE_SERVE_"
+_PASSWORD = "SNAPENGINE_ADMIN_PASSWORD"
 
 
 @click.command(cls=settings.Verb)
@@ -41,18 +42,30 @@ def serve(
     \b
     snapengine --root /srv/volumes serve --port 8080
     """
-    from snapengine.rest import options, server, sockets  # late: the web framework; only serve needs it
+    from snapengine.rest import server, sockets  # late: the web framework; only serve needs it
 
     said = {"host": host, "port": port, "socket": path, "tls_cert": tls_cert, "tls_key": tls_key}
-    chosen = options.of(_file(config), _environment(), {**said, "insecure": insecure or None})
-    _make_storage()
-    engine = session.engine()
-    serving = server.Server(engine, chosen, _ready)
+    chosen = _options({**said, "insecure": insecure or None}, config)
+    server.require_tls(chosen)
     listening = sockets.opened(chosen, _passed())
-    _first_password(engine)
-    _log(chosen)
-    serving.run(listening)
-    sockets.remove(chosen, _passed())
+    try:
+        _make_storage()
+        engine = session.engine()
+        _first_password(engine)
+        _log(chosen)
+        server.Server(engine, chosen, _ready).run(listening)
+    finally:
+        sockets.remove(chosen, _passed())
+
+
+def _options(said: dict[str, object], config: str | None) -> "Options":
+    from snapengine.rest import options  # late, as above
+
+    return options.of(
+        options.Source(_file(config), lambda name: f"{name} in {config}"),
+        options.Source(_environment(), lambda name: f"{_PREFIX}{name.upper()}", is_text=True),
+        options.Source(said, lambda name: f"--{name.replace('_', '-')}"),
+    )
 
 
 def _file(path: str | None) -> dict[str, object]:
@@ -64,7 +77,8 @@ def _file(path: str | None) -> dict[str, object]:
         with open(path, "rb") as f:
             return tomllib.load(f)
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise errors.Invalid(what=f"the settings in {path} can't be read: {e}") from e
+        why = e.strerror if isinstance(e, OSError) else e
+        raise errors.Invalid(what=f"the settings in {path} can't be read: {why}") from e
 
 
 def _environment() -> dict[str, object]:
@@ -80,15 +94,28 @@ def _make_storage() -> None:
     """Make a primary storage where the root is empty or new: whoever starts a server there wants one."""
     root = settings.current().root
     if not os.path.lexists(root) or (os.path.isdir(root) and not os.listdir(root)):
+        if given := os.environ.get(_PASSWORD):
+            with _naming_it():
+                passwords.digest(given)
         snapengine.Engine.init(root)
         click.echo(f"made a primary storage at {root}", err=True)
 
 
 def _first_password(engine: "snapengine.Engine") -> None:
-    given = os.environ.get("SNAPENGINE_ADMIN_PASSWORD") or None
-    made = engine.first_password(given)
+    given = os.environ.get(_PASSWORD) or None
+    with _naming_it():
+        made = engine.first_password(given)
     if made is not None and given is None:
         click.echo(f"the password of account admin is {made}; it is shown only now", err=True)
+
+
+@contextlib.contextmanager
+def _naming_it() -> Iterator[None]:
+    """Let a refusal of the password say where it came from."""
+    try:
+        yield
+    except errors.Invalid as e:
+        raise errors.Invalid(what=f"{_PASSWORD}: {e}") from e
 
 
 def _passed() -> int:

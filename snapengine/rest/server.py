@@ -35,6 +35,22 @@ AT_ONCE = 32  # connections accepted before any is looked at: each takes a file
 log = logging.getLogger(__name__)
 
 
+def require_tls(options: Options) -> None:
+    """Raise Invalid for a certificate and a key that can't be used."""
+    if options.tls_cert is None or options.tls_key is None:
+        return
+    for path in options.tls_cert, options.tls_key:
+        try:
+            open(path, "rb").close()  # whose error names the file, which the next one's does not
+        except OSError as e:
+            raise errors.Invalid(what=f"{path} can't be read: {e.strerror}; give the certificate and its key") from e
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(options.tls_cert, options.tls_key, lambda: "")
+    except OSError as e:
+        what = f"{options.tls_cert} is no certificate with the key {options.tls_key}"
+        raise errors.Invalid(what=f"{what}; give both as PEM files, the key without a password") from e
+
+
 class _Listening(uvicorn.Server):
     """uvicorn's server; it tells when it listens, and has no signal handlers, which would end it before its workers."""
 
@@ -55,7 +71,7 @@ class Server:
     """
     A server on an open engine.
 
-    ready is called with the addresses once it listens. Raises Invalid for a certificate or key that can't be used.
+    ready is called with the addresses once it listens.
     """
 
     def __init__(self, engine: Engine, options: Options, ready: Callable[[Sequence[str]], None]) -> None:
@@ -92,19 +108,13 @@ class Server:
             most = min(options.connections, max(_raised_file_limit() - OWN_FILES, AT_ONCE))
             waiting = ({}, {})
 
-        try:
-            config = uvicorn.Config(
-                lambda: None, loop="asyncio", http=Bounded, ws="none", lifespan="off", log_config=None,
-                access_log=False, proxy_headers=False, server_header=False, backlog=AT_ONCE,
-                timeout_keep_alive=int(options.idle_seconds) + 1,
-                timeout_graceful_shutdown=int(options.grace + TELLING + UNDOING),
-                ssl_certfile=options.tls_cert, ssl_keyfile=options.tls_key,
-            )  # fmt: skip
-            if options.tls_cert is not None:
-                _require_pair(options.tls_cert, options.tls_key or "")
-        except (OSError, ssl.SSLError) as e:
-            raise errors.Invalid(what=f"the certificate or its key can't be used: {e}; give both as PEM files") from e
-        return config
+        return uvicorn.Config(
+            lambda: None, loop="asyncio", http=Bounded, ws="none", lifespan="off", log_config=None,
+            access_log=False, proxy_headers=False, server_header=False, backlog=AT_ONCE,
+            timeout_keep_alive=int(options.idle_seconds) + 1,
+            timeout_graceful_shutdown=int(options.grace + TELLING + UNDOING),
+            ssl_certfile=options.tls_cert, ssl_keyfile=options.tls_key,
+        )  # fmt: skip
 
     def _on_signals(self, server: uvicorn.Server, operations: Operations) -> None:
         loop = asyncio.get_running_loop()
@@ -136,12 +146,6 @@ class Server:
         await desk.hooks.ended(TELLING)
         self._workers.stop()
         await self._workers.ended(UNDOING)
-
-
-def _require_pair(cert: str, key: str) -> None:
-    for path in cert, key:
-        open(path, "rb").close()  # whose error names the file, which the next one's does not
-    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=lambda: "")
 
 
 def _raised_file_limit() -> int:
