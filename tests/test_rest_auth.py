@@ -279,6 +279,24 @@ def test_a_signature_of_another_request_or_time_is_refused(server: Server, key: 
     assert call(signatures.sign(key[1], "GET", old, "/v1/zones"), old)[0] == 403
 
 
+def test_who_reads_a_signed_request_may_send_it_again_with_another_body_until_its_date_is_off(
+    server: Server, key: tuple[str, str]
+) -> None:
+    nobody = server.client(None)
+    date = email.utils.formatdate(time.time() - 14 * 60, usegmt=True)
+    said = f"ZStack {key[0]}:{signatures.sign(key[1], 'POST', date, '/v1/volumes/data')}"
+    made = []
+
+    for name in ("sent", "sent", "put in its place"):  # the contract's signature is over no number, and no body
+        body = {"params": {"name": name, "diskSize": 512}}
+        made.append(nobody.done("POST", "/volumes/data", body, Authorization=said, Date=date)["inventory"])
+
+    assert [each["name"] for each in made] == ["sent", "sent", "put in its place"]
+    assert len({each["uuid"] for each in made}) == 3
+    for path in ("/volumes/data/", "//volumes/data", "/volumes/%64ata"):  # nor sent elsewhere, by whatever name
+        assert nobody.call("POST", path, body, Authorization=said, Date=date).status_code != 200
+
+
 def test_a_deleted_key_signs_nothing(server: Server) -> None:
     made = server.engine.create_access_key("admin")
     date = email.utils.formatdate(usegmt=True)

@@ -2,7 +2,9 @@
 
 import importlib.util
 import json
+import os
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +14,7 @@ import pytest
 from snapengine.rest import examples as recorded
 from snapengine.rest.options import Options
 from tests import test_errors, test_rest_faults
-from tests.serving import Client, Server
+from tests.serving import PASSWORD, Client, Server
 
 PAGE = Path(__file__).parents[1] / "docs" / "rest.md"
 
@@ -84,6 +86,20 @@ def test_the_requests_of_the_page_get_its_replies(fresh: Client) -> None:
         assert (reply.status_code, generalized(found)) == (example.status, generalized(example.reply)), example.path
         olds, news = (re.findall(r"\b[0-9a-f]{32}\b", json.dumps(each)) for each in (example.reply, found))
         known |= dict(zip(olds, news, strict=True))
+
+
+def test_the_pages_lines_for_a_shell_log_in_and_sign(server: Server) -> None:
+    key = server.engine.create_access_key("admin")
+    lines = [text for text in re.findall(r"```\n(.*?)```", PAGE.read_text(), re.DOTALL) if "curl" in text]
+    said = "\n".join(lines).replace("http://127.0.0.1:8080", server.address).replace("'a long password'", f"'{PASSWORD}'")
+
+    ended = subprocess.run(
+        ["bash", "-euc", said], capture_output=True, text=True, env={**os.environ, "key": key.uuid, "secret": key.secret}
+    )
+
+    server.engine.delete_access_key(key.uuid)
+    opened, listed = map(json.loads, re.findall(r"{.*?}(?=$|{)", ended.stdout))
+    assert len(lines) == 2 and set(opened) == {"inventory"} and set(listed) == {"inventories", "schema"}, ended
 
 
 def test_the_page_is_fresh() -> None:

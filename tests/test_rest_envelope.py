@@ -69,6 +69,21 @@ def test_a_bad_body_is_answered_and_creates_nothing(
     assert client.done("GET", f"/volume-snapshots?q=volumeUuid={still}&count=true") == {"total": 1}
 
 
+@pytest.mark.parametrize(
+    "method, path, body, told",
+    [
+        ("PUT", "/volumes/u/actions", {"changeVolumeState": {"stateEvent": "x"}}, "give 'enable' or 'disable'"),
+        ("DELETE", "/volume-snapshots/u?scope=all", None, "`$.scope`; give 'chain' or 'single'"),
+        ("DELETE", "/volume-snapshots/u?direction=x", None, "`$.direction`; give 'auto' or 'pull' or 'commit'"),
+    ],
+    ids=("a state", "a scope", "a direction"),
+)
+def test_who_gives_another_word_than_those_that_there_are_is_told_them(
+    client: Client, method: str, path: str, body: object, told: str
+) -> None:
+    assert client.error(method, path, body)["details"].endswith(told)
+
+
 def test_of_a_key_given_twice_the_last_one_counts(server: Server, client: Client) -> None:
     body = b'{"params":{"name":"first"},"params":{"name":"a","name":"second"}}'
 

@@ -227,6 +227,10 @@ def test_volumes_are_attached_to_a_vm_and_snapshotted_together(server: Server, c
     assert client.done("DELETE", f"/volumes/{data}/vm-instances?vmUuid={vm}")["inventory"].get("vmInstanceUuid") is None
     answer = client.done("GET", f"/volume-snapshots/groups/availabilities?uuids={uuid}")["results"][0]
     assert not answer["available"] and "detached" in answer["reason"]
+    for unknown in ("f" * 32, "x"):
+        error = client.error("GET", f"/volume-snapshots/groups/availabilities?uuids={uuid},{unknown}")
+        told = f"invalid field[uuids], resource[uuid:{unknown}, type:VolumeSnapshotGroupVO] not found"
+        assert (error["code"], error["details"]) == ("SYS.1003", told)
     assert client.done("DELETE", f"/volumes/{root}/vm-instances/{vm}")["inventory"]["uuid"] == root
     results = client.done("DELETE", f"/volume-snapshots/group/{uuid}")["results"]
     assert {result["snapshotUuid"] for result in results} == {ref["volumeSnapshotUuid"] for ref in refs.values()}

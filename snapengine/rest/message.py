@@ -1,8 +1,9 @@
 """A request as it comes in: its body read within bounds, and taken apart into the call that it means."""
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import msgspec
 from starlette.requests import Request
@@ -16,6 +17,7 @@ from snapengine.rest.routes import Call, Match
 MAX_BODY = 2**20  # bytes
 Raw = Mapping[str, msgspec.Raw]
 Some = TypeVar("Some", bound=Body)
+_CHOSEN = re.compile(r"^Invalid enum value .* - at `\$\.(\w+)`$", re.DOTALL)  # as msgspec tells it
 
 
 async def body(request: Request, seconds: float) -> bytes:
@@ -62,7 +64,7 @@ def _decoded(raw: bytes | msgspec.Raw, kind: type[Some]) -> Some:
     try:
         return _converted({}, kind) if bytes(raw) == b"null" else msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as e:
-        raise errors.Invalid(what=str(e)) from e
+        raise _wrong(e, kind) from e
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise Malformed(400, f"the body is no JSON: {_said(e)}") from e
 
@@ -71,7 +73,15 @@ def _converted(said: Mapping[str, str], kind: type[Some]) -> Some:
     try:
         return msgspec.convert(said, kind, strict=False)
     except msgspec.ValidationError as e:
-        raise errors.Invalid(what=str(e)) from e
+        raise _wrong(e, kind) from e
+
+
+def _wrong(e: msgspec.ValidationError, kind: type[Body]) -> errors.Invalid:
+    """Return what is told of a field of a wrong type; of one that takes one of a few words, also which."""
+    at = _CHOSEN.search(str(e))
+    types = [get_args(field.type) for field in msgspec.structs.fields(kind) if at and field.encode_name == at[1]]
+    words = [repr(word) for word in sum(types, ()) if word]
+    return errors.Invalid(what=f"{e}; give {' or '.join(words)}" if words else str(e))
 
 
 def _with_tags(body: Body, raw: bytes) -> Body:

@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from snapengine import layout, roster, tag, tree, volume
+from snapengine import errors, layout, roster, tag, tree, volume
 from snapengine.engine import Engine
+from snapengine.group import Availability
 from snapengine.inventory import Snapshot, Volume
 from snapengine.rest import faults, page, rows
 from snapengine.rest.answers import Reply
@@ -110,10 +111,17 @@ def _sees_group(reader: Reader, group: Group) -> bool:
 
 def availability(reader: Reader, uuids: tuple[str, ...]) -> Reply:
     """Tell of each group whether the volumes can be taken back to it."""
-    seen = [uuid for uuid in uuids if reader.account is None or reader.known.owner_of_group(uuid) == reader.account]
-    if hidden := [uuid for uuid in uuids if uuid not in seen or not layout.is_uuid(uuid)]:
-        raise faults.Missing(field="uuids", uuid=hidden[0], type="VolumeSnapshotGroupVO")
-    return {"results": reader.engine.groups_available(tuple(dict.fromkeys(uuids)))}
+    return {"results": tuple(_available(reader, uuid) for uuid in dict.fromkeys(uuids))}
+
+
+def _available(reader: Reader, uuid: str) -> Availability:
+    missing = faults.Missing(field="uuids", uuid=uuid[:64], type="VolumeSnapshotGroupVO")
+    if not layout.is_uuid(uuid) or (reader.account and reader.known.owner_of_group(uuid) != reader.account):
+        raise missing
+    try:
+        return reader.engine.groups_available((uuid,))[0]
+    except errors.NotFound as e:
+        raise missing from e
 
 
 async def volumes(reader: Reader, query: Query) -> Reply:
