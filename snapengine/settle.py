@@ -45,8 +45,11 @@ def settle(root: Path, entry: Entry, kept: resume.Kept | None = None) -> str:
 
     The caller holds the locks of all its volumes, or the entry's for a volume that has not appeared. Never waits for
     longer than a tool that only looks at an image needs; what has to be merged takes its time. Raises InUse where that
-    needs a VM to end. May itself be cut off. kept as for resume.resume.
+    needs a VM to end. May itself be cut off. kept as for resume.resume. An operation whose entry is gone has ended, and
+    is left alone: who fails, or is interrupted, right after its end settles it too.
     """
+    if not presence.is_there(journal.path_of(root, entry.uuid)):
+        return FINISHED
     if not entry.members:
         return FINISHED if resume.resume(root, entry, kept) else UNDONE
     if not journal.is_decided(root, entry.uuid):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from snapengine import errors, lock
+from snapengine import errors, journal, lock, settle
 from snapengine.engine import Engine
 from snapengine.roster import Group
 from tests import qemu
@@ -86,6 +86,19 @@ def test_a_group_gets_the_uuid_that_is_given_and_none_that_is_in_use(machine: Ma
             machine.engine.create_group("again", (machine.root,), uuid=used)
     with pytest.raises(errors.Invalid, match=f"the uuid {GIVEN} is in use"):
         machine.engine.create_snapshot(machine.data, "again", uuid=GIVEN)
+    machine.oracle.check()
+
+
+def test_a_group_that_is_done_is_not_taken_back_by_who_is_interrupted_just_then(machine: Machine) -> None:
+    engine, root = machine.engine, machine.engine.root
+    machine.oracle.engine = engine.asked_by("ab12", GIVEN)
+    group = machine.group()
+    entry = journal.ended(root, "ab12")
+    machine.oracle.engine = engine
+
+    assert settle.settle(root, entry) == settle.FINISHED
+
+    assert engine.get_group(GIVEN) == group
     machine.oracle.check()
 
 
