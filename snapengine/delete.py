@@ -8,7 +8,7 @@ stand on a snapshot, each moves by its own step, and a failure leaves those that
 from collections.abc import Iterator
 from pathlib import Path
 
-from snapengine import clones, errors, hold, layout, printed, records, removal, steps, store, tree
+from snapengine import clones, errors, hold, layout, records, removal, steps, store, tree
 from snapengine.cost import Direction
 from snapengine.hold import Held
 from snapengine.inventory import Struct, VolumeRecord
@@ -48,8 +48,9 @@ def delete(
     In each of them the records are prepared before it and take their names after it; what goes is removed last.
     direction says how images are joined; auto takes the cheapest way, and one that can be stopped where it can. Those
     of one volume are one plan. One that linked clones stand on, or that an error stops, fails in its result; those of
-    other volumes, and what was done before the error, count all the same. One that is gone meanwhile is no error. With
-    descendants, trash items that stand on them go too.
+    other volumes count all the same, and so does what was done before a lack of room: all else that is in the way of a
+    step is found before the first one. One that is gone meanwhile is no error. With descendants, trash items that stand
+    on them go too.
 
     Raises NotFound for an unknown one before anything is done. Raises the first error where nothing could be deleted:
     Conflict for a protected one or a direction that can't be, InUse while a VM has a volume or a linked clone of it,
@@ -90,8 +91,7 @@ def _delete(
     result |= {uuid: failure(uuid, e) for uuid, e in failed.items()}
     try:
         todo = removal.steps(steps.family(contents), doomed, purged)
-        for number, step in enumerate(todo):
-            steps.take(work, step, direction, printed.part(progress, number, len(todo)))
+        steps.take_all(work, todo, direction, progress)
     except errors.Error as e:
         there = records.contents(work.directory).snapshots
         left = [uuid for uuid in wanted if uuid in there and uuid in doomed]

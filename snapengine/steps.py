@@ -22,6 +22,7 @@ from snapengine import (
     notes,
     operation,
     presence,
+    printed,
     records,
     removal,
     sound,
@@ -59,11 +60,39 @@ def family(contents: Contents) -> Family:
     return Family(contents.volume, contents.snapshots, contents.trash)
 
 
-def take(work: Held, step: Step, direction: Direction, progress: Progress | None) -> None:
+def take_all(work: Held, todo: Sequence[Step], direction: Direction, progress: Progress | None) -> None:
+    """
+    Take steps, each as an operation of its own.
+
+    What would refuse one of them, but for a lack of room, is found before the first: then nothing was changed.
+    """
+    before = family(records.contents(work.directory))
+    for number, step in enumerate(todo):
+        if number > 0:  # the first one's own look comes in time
+            with _ready(work, before, step, direction):
+                pass
+        before = removal.applied(before, step, work.place.operation, work.place.now)
+    for number, step in enumerate(todo):
+        _take(work, step, direction, printed.part(progress, number, len(todo)))
+
+
+def _take(work: Held, step: Step, direction: Direction, progress: Progress | None) -> None:
     """Take one step, as an operation of its own."""
     before = family(records.contents(work.directory))
     work = work._replace(volume=before.volume, place=hold.place(work.store, work.directory, work.place.verb))
     after = removal.applied(before, step, work.place.operation, work.place.now)
+    with _ready(work, before, step, direction) as (choice, images):
+        way = choice.cost.way if choice.cost else None
+        marks = merge.marked(choice.join, pulled=way in ("pull", "rebase")) if choice.join else ()
+        made = step_plan.removal(work.place, before, after, step, way, *marks)
+        _run(work, made, choice, images, progress)
+    if step.child is not None and step.child != before.volume.uuid:
+        _note_size(work.directory, after, step.child)
+
+
+@contextmanager
+def _ready(work: Held, before: Family, step: Step, direction: Direction) -> Iterator[tuple[Choice, dict[str, Image]]]:
+    """Keep everybody out of what a step touches for the block, once nothing is wrong there; gives what will move."""
     with ExitStack() as stack:
         moving = [before.volume.uuid, *([step.child] if step.child else [])]
         images = _held(work, before, moving, stack)
@@ -76,11 +105,7 @@ def take(work: Held, step: Step, direction: Direction, progress: Progress | None
         _require_single(work, before, written if way in ("clone", "commit") else moving)
         _held(work, before, [uuid for uuid in (*step.run, *step.drop) if uuid not in written], stack)
         _require_consistent(work, before, step, way)
-        marks = merge.marked(choice.join, pulled=way in ("pull", "rebase")) if choice.join else ()
-        made = step_plan.removal(work.place, before, after, step, way, *marks)
-        _run(work, made, choice, images, progress)
-    if step.child is not None and step.child != before.volume.uuid:
-        _note_size(work.directory, after, step.child)
+        yield choice, images
 
 
 def _require_single(work: Held, family: Family, written: Iterable[str]) -> None:

@@ -20,8 +20,7 @@ def undo(opened: Store, volume: str, expected: str | None, wait: float, progress
         if expected not in (None, latest):
             told = f"{latest} ({contents.snapshots[latest].name})"
             raise errors.Conflict(what=f"snapshot {expected} can't be undone: the volume's latest is {told}")
-        for step in removal.steps(steps.family(contents), {latest}):
-            steps.take(work, step, "auto", progress)
+        steps.take_all(work, removal.steps(steps.family(contents), {latest}), "auto", progress)
 
 
 def undoable(opened: Store, contents: Contents) -> str:

@@ -1,5 +1,6 @@
 """What went wrong elsewhere when snapshots were deleted, promise by promise."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,9 +10,12 @@ from typing import NamedTuple
 import pytest
 
 from snapengine import driver, durable, errors
+from snapengine.cost import Direction
 from snapengine.engine import Engine
 from tests import check, images, prepared, privileged
-from tests.oracle import MIB, Oracle
+from tests import qcow2_forge as forge
+from tests import qemu
+from tests.oracle import CLUSTER, MIB, Oracle
 from tests.prepared import By, Stores
 
 
@@ -132,6 +136,38 @@ def test_a_record_whose_path_leads_elsewhere_removes_nothing_there(oracle: Oracl
     record.write_text(record.read_text().replace(str(image), str(outside)))
     oracle.delete(found.leaf)
     assert outside.exists()
+    checked(oracle)
+
+
+@pytest.mark.parametrize("lie", ["cut off", "counts as free"])
+@pytest.mark.parametrize("bad", ["first to move", "last to move", "the trash item", "the active image"])
+def test_one_of_several_images_whose_tables_lie_is_refused_before_any_other_moves(
+    oracle: Oracle, found: Line, bad: str, lie: str
+) -> None:
+    """The trash item and the active image stand on one snapshot: which of them moves first, their uuids tell."""
+    item = oracle.revert(found.third)
+    oracle.write(found.volume)
+    path, goes = {
+        "first to move": (oracle.engine.snapshot_path(found.leaf), found.second),
+        "last to move": (oracle.engine.snapshot_path(found.third), found.second),
+        "the trash item": (oracle.engine.volume_path(found.volume).with_name(f"{item}.trash.qcow2"), found.third),
+        "the active image": (oracle.engine.volume_path(found.volume), found.third),
+    }[bad]
+    if lie == "cut off":
+        os.truncate(path, path.stat().st_size // 2)
+    else:
+        forge.set_refcount(path, path.stat().st_size // CLUSTER - 1, 0)
+    directions: tuple[Direction, ...] = ("auto", "pull")
+    for direction in directions:
+        with refused(oracle, errors.Error, str(path)):
+            oracle.engine.delete_snapshots((goes,), direction=direction)
+
+
+def test_an_image_in_use_is_refused_before_any_other_moves(oracle: Oracle, found: Line) -> None:
+    for uuid in (found.leaf, found.third):
+        with qemu.locked(oracle.engine.snapshot_path(uuid)), refused(oracle, errors.InUse, uuid):
+            oracle.engine.delete_snapshots((found.second,))
+    oracle.delete(found.second)
     checked(oracle)
 
 
