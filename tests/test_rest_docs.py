@@ -91,11 +91,10 @@ def test_the_requests_of_the_page_get_its_replies(fresh: Client) -> None:
 def test_the_pages_lines_for_a_shell_log_in_and_sign(server: Server) -> None:
     key = server.engine.create_access_key("admin")
     lines = [text for text in re.findall(r"```\n(.*?)```", PAGE.read_text(), re.DOTALL) if "curl" in text]
-    said = "\n".join(lines).replace("http://127.0.0.1:8080", server.address).replace("'a long password'", f"'{PASSWORD}'")
+    said = "\n".join(lines).replace("http://127.0.0.1:8080", server.address).replace("a long password", PASSWORD)
+    env = {**os.environ, "key": key.uuid, "secret": key.secret}
 
-    ended = subprocess.run(
-        ["bash", "-euc", said], capture_output=True, text=True, env={**os.environ, "key": key.uuid, "secret": key.secret}
-    )
+    ended = subprocess.run(["bash", "-euc", said], capture_output=True, text=True, env=env)
 
     server.engine.delete_access_key(key.uuid)
     opened, listed = map(json.loads, re.findall(r"{.*?}(?=$|{)", ended.stdout))

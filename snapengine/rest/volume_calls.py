@@ -27,7 +27,7 @@ def create_data(engine: Engine, at: At, body: bodies.CreateDataVolume) -> Reply:
 
 
 def create_from_snapshot(engine: Engine, at: At, body: bodies.Tagged) -> Reply:
-    """Create a data volume of what a snapshot froze: a copy, or with the tag volume::fastCreate one that stands on it."""
+    """Create a data volume of what a snapshot froze: a copy; with the tag volume::fastCreate one that stands on it."""
     tags = body.system_tags or ()
     made = engine.clone_volume(
         at["volumeSnapshotUuid"],
