@@ -1,8 +1,9 @@
 """One thing that is wrong in a store, and what may be wrong with one image."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 from snapengine import chain, command, driver, errors, layout, maps, presence, tables
 from snapengine.inventory import Struct
@@ -16,8 +17,14 @@ READ = "run as the store's owner, who may read it; after an error of the disk lo
 TIDY = "harmless; the next verb that changes the volume removes it, as 'snapengine repair' does"
 RESTORE_ROOM = "harmless; 'qemu-img check -r leaks' gives the room back while no VM runs"
 
-
-_KINDS = {
+Kind = Literal[  # stable words, told in docs/reliability.md
+    "unfinished", "journal-damaged", "stray-file", "record-missing", "record-damaged", "duplicate-uuid", "unreadable",
+    "image-shared", "image-missing", "base-missing", "image-foreign", "image-truncated", "image-refused",
+    "backing-outside", "backing-format",
+    "wrong-backing", "wrong-size", "wrong-current", "wrong-latest", "wrong-distance", "wrong-group", "torn-tree",
+    "content-changed", "image-leaks", "image-corrupt",
+]  # fmt: skip
+_KINDS: Mapping[str, Kind] = {
     "magic": "image-foreign",
     "header-short": "image-truncated",
     "l1-outside": "image-truncated",
@@ -35,14 +42,14 @@ _KINDS = {
 class Problem(Struct, frozen=True, kw_only=True):
     """One thing that is wrong; object is a uuid, repair says what to do."""
 
-    kind: str
+    kind: Kind
     object: str
     path: str
     message: str
     repair: str
 
 
-def problem(kind: str, uuid: str, path: Path, message: str, repair: str) -> Problem:
+def problem(kind: Kind, uuid: str, path: Path, message: str, repair: str) -> Problem:
     """Return a problem of the object uuid."""
     return Problem(kind=kind, object=uuid, path=str(path), message=message, repair=repair)
 

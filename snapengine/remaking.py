@@ -197,6 +197,6 @@ def differing(one: Struct, other: Struct) -> list[str]:
 def _bad(found: Remains) -> Iterator[Problem]:
     """Give the images that can't be read or are not there; their records are made as far as they can be."""
     for uuid, (path, why) in found.bad.items():
-        kind = "image-refused" if path.exists() else "image-missing"
+        kind: health.Kind = "image-refused" if path.exists() else "image-missing"
         repair = health.REVERT if uuid == found.family.volume.uuid else health.RESTORE_IMAGE
         yield health.problem(kind, uuid, path, why, repair)

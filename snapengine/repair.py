@@ -10,16 +10,16 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from snapengine import errors, health, hold, layout, remaking, renewal, store, verify
-from snapengine.health import Problem
+from snapengine.health import Kind, Problem
 from snapengine.inventory import Struct
 from snapengine.remaking import Made
 from snapengine.store import Store
 
-_RECORDS = {
+_RECORDS: set[Kind] = {
     "wrong-latest", "wrong-distance", "torn-tree", "wrong-current", "wrong-backing", "wrong-size", "wrong-group",
 }  # fmt: skip
-_NAMES = {"backing-outside", "backing-format"}
-_WHY = {
+_NAMES: set[Kind] = {"backing-outside", "backing-format"}
+_WHY: dict[Kind, str] = {
     "stray-file": "nobody knows whether it holds data that nothing else does",
     "record-missing": "a record has to be made for it: 'snapengine rebuild' does that",
     "record-damaged": "what it said would be lost: 'snapengine rebuild' makes it again as far as the images tell",

@@ -225,10 +225,12 @@ def _copies(contents: Contents, uuid: str, path: Path) -> Iterator[Problem]:
     """Compare the copies of latest and distance in a snapshot's own record with what the trees say."""
     said = records.read_snapshot(contents.directory, uuid)
     right = contents.snapshots[uuid]
-    for name, told, true in (("latest", said.latest, right.latest), ("distance", said.distance, right.distance)):
-        if told != true:
-            message = f"the record says {name} {told}, the trees say {true}"
-            yield health.problem(f"wrong-{name}", uuid, path, message, health.AGREE)
+    if said.latest != right.latest:
+        message = f"the record says latest {said.latest}, the trees say {right.latest}"
+        yield health.problem("wrong-latest", uuid, path, message, health.AGREE)
+    if said.distance != right.distance:
+        message = f"the record says distance {said.distance}, the trees say {right.distance}"
+        yield health.problem("wrong-distance", uuid, path, message, health.AGREE)
 
 
 def _images(contents: Contents) -> Iterator[tuple[str, str, str | None, int | None]]:

@@ -52,7 +52,7 @@ def test_one_that_is_not_for_us_to_read_stops_no_reader_either() -> None:
 
         def look() -> tuple[list[str], int, list[tuple[str, str]]]:
             seen = Engine.open(engine.root)
-            found = [(p.kind, p.path) for p in seen.verify()]
+            found: list[tuple[str, str]] = [(p.kind, p.path) for p in seen.verify()]
             return [v.uuid for v in seen.list_volumes()], seen.status().damaged, found
 
         listed, damaged, found = privileged.as_nobody(look)
