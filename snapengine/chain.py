@@ -87,6 +87,19 @@ def base(directory: Path) -> str | None:
     return None
 
 
+def backings(directory: Path) -> Iterator[tuple[str, str]]:
+    """Give the names of the images in directory that stand on something, and on what, as far as they can be read."""
+    for name in os.listdir(directory):
+        with suppress(FileNotFoundError, errors.Refused):
+            fd = inspector.open_image(directory / name)
+            try:
+                backing = qcow2.read_header(fd, path=directory / name).backing_name
+            finally:
+                os.close(fd)
+            if backing is not None:
+                yield name, backing
+
+
 def under(directory: Path, name: str) -> Path:
     """Return the path of the image that one in directory calls name; Corrupt where that leads out of the store."""
     if layout.is_bare(name):

@@ -1,11 +1,8 @@
 """The linked clones of a volume or snapshot: volumes whose base is one of its images, deleted ones among them."""
 
-import os
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
-from snapengine import chain, errors, inspector, layout, presence, qcow2, records, store
+from snapengine import chain, errors, layout, presence, records, store
 from snapengine.inventory import VolumeRecord
 from snapengine.records import Contents
 
@@ -26,7 +23,7 @@ def of(root: Path, volume_uuid: str, snapshot_uuid: str | None = None) -> list[V
         except errors.NotFound:
             continue
         except errors.Corrupt as e:
-            if any(_is_within(base, volume_uuid, snapshot_uuid) for base in _bases(directory)):
+            if any(_is_within(base, volume_uuid, snapshot_uuid) for _, base in chain.backings(directory)):
                 raise errors.Corrupt(what=f"{e.what}, and it stands on volume {volume_uuid}; restore it first") from e
             continue
         is_within = record.base is not None and _is_within(record.base, volume_uuid, snapshot_uuid)
@@ -77,16 +74,3 @@ def is_linked(contents: Contents) -> bool:
 def _is_within(base: str, volume_uuid: str, snapshot_uuid: str | None) -> bool:
     found = layout.base_of(base)
     return found is not None and found[0] == volume_uuid and snapshot_uuid in (None, found[1])
-
-
-def _bases(directory: Path) -> Iterator[str]:
-    """Give what the images in directory stand on, as far as they can be read."""
-    for name in os.listdir(directory):
-        with suppress(FileNotFoundError, errors.Refused):
-            fd = inspector.open_image(directory / name)
-            try:
-                backing = qcow2.read_header(fd, path=directory / name).backing_name
-            finally:
-                os.close(fd)
-            if backing is not None:
-                yield backing

@@ -8,7 +8,7 @@ stand on a snapshot, each moves by its own step, and a failure leaves those that
 from collections.abc import Iterator
 from pathlib import Path
 
-from snapengine import clones, errors, hold, layout, records, removal, steps, store, tree
+from snapengine import clones, errors, hold, layout, records, removal, standing, steps, store, tree
 from snapengine.cost import Direction
 from snapengine.hold import Held
 from snapengine.inventory import Struct, VolumeRecord
@@ -104,17 +104,24 @@ def _delete(
 def selected(
     opened: Store, contents: Contents, wanted: list[str], descendants: bool
 ) -> tuple[set[str], dict[str, errors.Error]]:
-    """Return the snapshots that will go, and why those of wanted stay that may not: linked clones stand on them."""
+    """
+    Return the snapshots that will go, and why those of wanted stay that may not.
+
+    Linked clones stand on these, or images of which no record says so: they would lose what lies under them.
+    """
     protected: dict[str, list[VolumeRecord]] = {}
     for clone in clones.of(opened.root, contents.volume.uuid):
         _, base = layout.base_of(clone.base or "") or ("", "")
         protected.setdefault(base, []).append(clone)
     found: set[str] = set()
     failed: dict[str, errors.Error] = {}
+    strange = standing.strangers(opened.root, contents)
     for uuid in wanted:
         own = {uuid, *(_above(contents, uuid) if descendants else ())} & set(contents.snapshots)
         if bases := sorted(own & set(protected)):
             failed[uuid] = _protected(contents, uuid, bases[0], protected[bases[0]])
+        elif under := sorted(own & set(strange)):
+            failed[uuid] = standing.unknown(contents, under[0], strange[under[0]])
         else:
             found |= own
     return found, failed

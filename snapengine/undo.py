@@ -1,6 +1,6 @@
 """Undo: take back the latest snapshot of a volume as if it had never been made."""
 
-from snapengine import clones, errors, hold, records, removal, steps, store, tree
+from snapengine import clones, errors, hold, records, removal, standing, steps, store, tree
 from snapengine.printed import Progress
 from snapengine.records import Contents
 from snapengine.store import Store
@@ -39,4 +39,6 @@ def undoable(opened: Store, contents: Contents) -> str:
         raise errors.Conflict(what=f"{what}; {way}")
     if bases := clones.of(opened.root, contents.volume.uuid, latest):
         raise clones.protected(told, bases)
+    if strange := standing.strangers(opened.root, contents).get(latest):
+        raise standing.unknown(contents, latest, strange)
     return latest

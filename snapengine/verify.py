@@ -25,9 +25,9 @@ from snapengine import (
     records,
     roster,
     settle,
+    standing,
     store,
     strays,
-    tree,
     unfinished,
     units,
 )
@@ -38,6 +38,7 @@ from snapengine.records import Contents
 from snapengine.store import Store
 
 _LEAVE = "leave it where it is: it holds data of the volume; 'snapengine rebuild' makes a record for it"
+_ADOPT = "'snapengine rebuild' makes a record for it; move it out of the store only if it is none of this volume"
 _MOVE_COPY = "move one of them out of the store"
 _SEPARATE = "copy the file and put the copy in its place: what is written to one name shows in the other"
 _REGROUP = "harmless; 'snapengine repair' puts it right if that group is there, else restore its record from a backup"
@@ -159,7 +160,7 @@ def _volume(root: Path, directory: Path, look: _Look) -> list[Problem]:
         found += _shared(contents)  # an operation under way gives the active image its second name
         strangers = roster.strangers(root, contents)
         found += [health.problem("wrong-group", uuid, path, message, _REGROUP) for uuid, path, message in strangers]
-    for image in _images(contents):
+    for image in standing.images(contents):
         found += health.readable(image[0], directory / image[1], health.of_image(directory, *image, look.deep))
         look.has_seen(directory / image[1])
     return [_meanwhile(problem, entries[0]) for problem in found] if entries else found
@@ -174,7 +175,7 @@ def _meanwhile(problem: Problem, entry: Entry) -> Problem:
 
 
 def _shared(contents: Contents) -> Iterator[Problem]:
-    for uuid, name, _, _ in _images(contents):
+    for uuid, name, _, _ in standing.images(contents):
         path = contents.directory / name
         with suppress(FileNotFoundError):
             status = os.lstat(path)
@@ -185,11 +186,14 @@ def _shared(contents: Contents) -> Iterator[Problem]:
 def _strays(root: Path, contents: Contents) -> Iterator[Problem]:
     """Tell what no record knows; above all what must not be moved away, since an image of the volume stands on it."""
     found = strays.of_volume(root, contents)
-    needed = {_backing(contents.directory / name): name for _, name, _, _ in _images(contents)} if found else {}
+    needed = {_backing(contents.directory / name): name for _, name, _, _ in standing.images(contents)} if found else {}
     for path in found:
         if path.name in needed:
             message = f"{needed[path.name]} stands on it, but it has no record"
             yield health.problem("record-missing", contents.volume.uuid, path, message, _LEAVE)
+        elif _is_orphan(path):
+            message = "it is an image as a snapshot or a trash item has one, but it has no record"
+            yield health.problem("record-missing", contents.volume.uuid, path, message, _ADOPT)
         else:
             yield health.stray(contents.volume.uuid, path)
 
@@ -198,6 +202,17 @@ def _backing(path: Path) -> str | None:
     with suppress(errors.Refused, errors.Corrupt, OSError):
         return chain.layer(path).backing
     return None
+
+
+def _is_orphan(path: Path) -> bool:
+    """Tell whether a rebuild would take the image at path for that of a snapshot or trash item."""
+    if layout.uuid_of(path.name) is None and not layout.is_trash(path.name):
+        return False
+    try:
+        chain.layer(path)
+    except (errors.Refused, errors.Corrupt, OSError):
+        return False
+    return True
 
 
 def _trees(contents: Contents) -> Iterator[Problem]:
@@ -231,13 +246,3 @@ def _copies(contents: Contents, uuid: str, path: Path) -> Iterator[Problem]:
     if said.distance != right.distance:
         message = f"the record says distance {said.distance}, the trees say {right.distance}"
         yield health.problem("wrong-distance", uuid, path, message, health.AGREE)
-
-
-def _images(contents: Contents) -> Iterator[tuple[str, str, str | None, int | None]]:
-    """Give uuid, file name and expected backing name of every image, and the active one's recorded size."""
-    volume = contents.volume
-    yield volume.uuid, layout.active_name(volume), tree.backing(volume, volume), volume.size
-    for record in contents.snapshots.values():
-        yield record.uuid, layout.image(record.uuid), tree.backing(volume, record), None
-    for item in contents.trash.values():
-        yield item.uuid, layout.trash_image(item.uuid), tree.backing(volume, item), None

@@ -23,7 +23,7 @@ LAYERS = (
     ("checksums", "discard", "move", "rescue", "steps", "unfinished"),
     ("depth", "health", "lookup", "operation", "remains"),
     ("beginning", "hold", "outlet"),
-    ("conversion", "duplicate", "fate", "plan", "settle", "sources", "step_plan", "strays", "tidy"),
+    ("conversion", "duplicate", "fate", "plan", "settle", "sources", "standing", "step_plan", "strays", "tidy"),
     ("draft", "reckoning", "resume"),
     ("merge", "removal"),
     ("bitmaps", "caching", "content", "cost", "sound"),

@@ -220,8 +220,8 @@ ROWS = [
     stray("in the journal", storage, lambda s: s.root / "journal" / "notes"),
     stray("among the groups", storage, lambda s: s.root / "groups" / "notes", True),
     stray("in the root", storage, lambda s: s.root / "lost+found", True),
-    Row("stray-file", "a trash item without its record", lambda s: s.record(s.item).unlink(), volume,
-        lambda s: s.image(s.item), "belongs to nothing"),
+    Row("record-missing", "a trash item", lambda s: s.record(s.item).unlink(), volume, lambda s: s.image(s.item),
+        "it is an image as a snapshot or a trash item has one, but it has no record"),
     Row("image-missing", "active", lambda s: s.image(s.volume).unlink(), volume, lambda s: s.image(s.volume),
         "the image is missing"),
     Row("image-missing", "snapshot", lambda s: s.image(s.first).unlink(), first, lambda s: s.image(s.first), "missing"),
@@ -384,7 +384,7 @@ def test_the_kinds_that_the_code_knows_are_those_that_are_documented_and_those_t
     table = RELIABILITY.read_text().partition("| kind | meaning |")[2].partition("\n\n")[0]
     documented = re.findall(r"^\| `([a-z-]+)` \| ", table, re.MULTILINE)
     elsewhere = {
-        "wrong-current": "test_verify", "record-missing": "test_verify", "base-missing": "test_clone",
+        "wrong-current": "test_verify", "base-missing": "test_clone",
         "unreadable": "test_worn_store", "content-changed": "test_checksums",
     }  # fmt: skip
     known = sorted(get_args(health.Kind))

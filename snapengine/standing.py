@@ -1,0 +1,76 @@
+"""
+What the images of a volume stand on, as their headers say, held against the records.
+
+Where they differ nobody knows which is right: nothing then goes that an image may need, and nothing is taken for what
+was frozen. Names that an unfinished operation has in its entry do not count: there headers may be ahead of records.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from snapengine import chain, errors, intent, journal, layout, records, tree
+from snapengine.chain import Layer
+from snapengine.records import Contents
+
+
+def images(contents: Contents) -> Iterator[tuple[str, str, str | None, int | None]]:
+    """Give uuid, file name and recorded backing name of every image that has a record, the active one's size too."""
+    volume = contents.volume
+    yield volume.uuid, layout.active_name(volume), tree.backing(volume, volume), volume.size
+    for record in contents.snapshots.values():
+        yield record.uuid, layout.image(record.uuid), tree.backing(volume, record), None
+    for item in contents.trash.values():
+        yield item.uuid, layout.trash_image(item.uuid), tree.backing(volume, item), None
+
+
+def strangers(root: Path, contents: Contents) -> dict[str, list[str]]:
+    """
+    Return by snapshot which images beside it stand on it, of which no record says so, each by its name.
+
+    They have lost their record, or it tells something else. What can't be read as an image stands on nothing.
+    """
+    said = {name: backing for _, name, backing, _ in images(contents)}
+    claimed = _claimed(root, contents.directory)
+    found: dict[str, list[str]] = {}
+    for name, backing in sorted(chain.backings(contents.directory)):
+        uuid = layout.uuid_of(backing)
+        if uuid is not None and uuid in contents.snapshots and said.get(name) != backing and name not in claimed:
+            found.setdefault(uuid, []).append(name)
+    return found
+
+
+def unknown(contents: Contents, snapshot: str, names: Sequence[str]) -> errors.Corrupt:
+    """Return why a snapshot may not go: images called names, strangers to the records, stand on it."""
+    told = f"snapshot {contents.volume.name}/{contents.snapshots[snapshot].name} ({snapshot})"
+    return errors.Corrupt(what=f"{told} stays: {contents.directory / names[0]} stands on it, and no record says so")
+
+
+def require_recorded(root: Path, layers: Sequence[Layer]) -> None:
+    """Raise Corrupt where one of layers stands on another image than its record, if it has a sound one, says."""
+    claimed = {directory: _claimed(root, directory) for directory in {layer.path.parent for layer in layers}}
+    for layer in layers:
+        if layer.path.name not in claimed[layer.path.parent] and (told := _told(layer)):
+            raise errors.Corrupt(what=f"image {layer.path} {told}")
+
+
+def told(backing: str | None, recorded: str | None) -> str:
+    """Return how it is said that an image stands on another one than its record tells."""
+    return f"stands on {backing or 'nothing'}, its record says {recorded or 'nothing'}"
+
+
+def _told(layer: Layer) -> str | None:
+    directory, name = layer.path.parent, layer.path.name
+    try:
+        volume = records.read_volume(directory)
+        is_active = name == layout.active_name(volume)
+        record = volume if is_active else records.read_snapshot(directory, layer.uuid or "")
+    except (errors.NotFound, errors.Corrupt):
+        return None
+    said = tree.backing(volume, record)
+    return told(layer.backing, said) if said != layer.backing else None
+
+
+def _claimed(root: Path, directory: Path) -> set[str]:
+    """Return the names in directory of which an operation in the journal has the say."""
+    parts = [part for entry in journal.readable(root) for part in intent.parts(entry)]
+    return {name for part in parts if root / part.directory == directory for name in intent.names(part)}
