@@ -1,26 +1,23 @@
 """
 The extents of images by their paths, remembered: a frozen image's tables are read once.
 
-Threads may share it. What is remembered is bounded, and never that of a file that was touched a moment ago: one that
-is written to twice within a tick of the file system's clock would look the same as before.
+Threads may share it. What is remembered is bounded, and never that of a file that was touched a moment ago (stamps).
 """
 
 import os
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
 
-from snapengine import chain, extents, inspector, tables
+from snapengine import chain, extents, inspector, stamps, tables
 from snapengine.checks import Expected
 from snapengine.extents import Extent
+from snapengine.stamps import Stamp
 
 MAX_REMEMBERED = 200_000  # extents, of all images together
-SETTLED = 100_000_000  # nanoseconds, ten times the coarsest tick
 
-_Key = tuple[int, int, int, int, int]
-_known: OrderedDict[_Key, tuple[Extent, ...]] = OrderedDict()
+_known: OrderedDict[Stamp, tuple[Extent, ...]] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -60,24 +57,19 @@ def require_ends(layers: Iterable[chain.Layer]) -> None:
 
 def opened(fd: int, path: Path, expected: Expected) -> tuple[Extent, ...]:
     """Return the extents that the image open at fd holds itself; it is inspected unless it is remembered."""
-    key = _key(fd)
+    stamp = stamps.of(os.fstat(fd))
     with _lock:
-        if key in _known:
-            _known.move_to_end(key)
-            return _known[key]
+        if stamp in _known:
+            _known.move_to_end(stamp)
+            return _known[stamp]
     found = extents.read(fd, inspector.inspect(fd, path, expected), path=path)
-    if key == _key(fd) and time.time_ns() - max(key[2:4]) > SETTLED:
-        _remember(key, found)
+    if stamp == stamps.of(os.fstat(fd)) and stamps.is_settled(stamp):
+        _remember(stamp, found)
     return found
 
 
-def _key(fd: int) -> _Key:
-    status = os.fstat(fd)
-    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
-
-
-def _remember(key: _Key, found: tuple[Extent, ...]) -> None:
+def _remember(stamp: Stamp, found: tuple[Extent, ...]) -> None:
     with _lock:
-        _known[key] = found
+        _known[stamp] = found
         while sum(map(len, _known.values())) > MAX_REMEMBERED:
             _known.popitem(last=False)

@@ -7,9 +7,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple, cast, get_args
 
-from snapengine import arguments, chain, custody, errors, foreign, imagelock, inspector, presence, qcow2
+from snapengine import arguments, chain, custody, errors, foreign, imagelock, inspector, presence, qcow2, stamps
 from snapengine.checks import Expected
 from snapengine.driver import Format
+from snapengine.stamps import Stamp
 from snapengine.store import Store
 
 _TICK = 0.02  # seconds
@@ -25,7 +26,7 @@ class Layer(NamedTuple):
 
     fd: int
     original: int
-    stamp: tuple[int, ...]
+    stamp: Stamp
     file: Path
 
     @property
@@ -35,11 +36,11 @@ class Layer(NamedTuple):
 
     def is_unchanged(self) -> bool:
         """Tell whether nobody has changed the file since it was opened."""
-        return _stamp(os.fstat(self.original)) == self.stamp
+        return stamps.of(os.fstat(self.original)) == self.stamp
 
     def has_its_name(self) -> bool:
         """Tell whether its name still means the very file that was opened, unchanged."""
-        return _stamp(os.lstat(self.file)) == self.stamp
+        return stamps.of(os.lstat(self.file)) == self.stamp
 
 
 class Source(NamedTuple):
@@ -115,12 +116,7 @@ def _open(file: Path, stack: ExitStack) -> Layer:
     stack.enter_context(imagelock.reading(fd, file))
     if time.time_ns() - os.fstat(fd).st_ctime_ns < _TICK * 10**9:
         time.sleep(_TICK)  # a change within the same tick of the file system's clock would leave no trace
-    return Layer(fd, fd, _stamp(os.fstat(fd)), file)
-
-
-def _stamp(status: os.stat_result) -> tuple[int, ...]:
-    """Return which file this is and when it was last changed; its owner can set back mtime, but not ctime."""
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    return Layer(fd, fd, stamps.of(os.fstat(fd)), file)
 
 
 def _detect(fd: int, file: Path) -> Format:

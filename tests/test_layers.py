@@ -35,7 +35,7 @@ LAYERS = (
     ("clusters", "tables"),
     ("arguments", "bytelock", "command", "layout", "owners", "passwords", "qcow2"),
     ("inventory", "limits", "mounts", "ownership", "presence", "printed"),
-    ("spans", "translation", "units"),
+    ("spans", "stamps", "translation", "units"),
     ("errors", "version"),
 )
 ROW = {module: row for row, modules in enumerate(LAYERS) for module in modules}

@@ -5,11 +5,12 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from snapengine import layout, store
+from snapengine import layout, stamps, store
 from snapengine.owners import AccountRecord
-from snapengine.rest import faults, index, sessions, signatures
+from snapengine.rest import faults, sessions, signatures
 from snapengine.rest.faults import Malformed
 from snapengine.rest.sessions import Sessions
+from snapengine.stamps import Stamp
 
 _ENDED = "Session expired"
 
@@ -44,17 +45,15 @@ class Accounts:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._stamp: tuple[int, ...] = ()
+        self._stamp: Stamp | None = None
         self._known: tuple[AccountRecord, ...] = ()
 
     def all(self) -> tuple[AccountRecord, ...]:
         """Return all accounts as they are now."""
-        found = os.stat(self._root / layout.ACCOUNTS_RECORD)
-        stamp = (found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size)
+        stamp = stamps.of(os.stat(self._root / layout.ACCOUNTS_RECORD))
         if stamp != self._stamp:
-            is_settled = time.time_ns() - found.st_ctime_ns > index.SETTLED * 10**9
             self._known = store.read_accounts(self._root).accounts
-            self._stamp = stamp if is_settled else ()
+            self._stamp = stamp if stamps.is_settled(stamp) else None
         return self._known
 
     def named(self, name: str) -> AccountRecord | None:

@@ -2,31 +2,27 @@
 What readers know of the store: the records of each volume, kept as long as its directory was not touched.
 
 It can be thrown away at any moment and is never wrong: every record is replaced by a rename, which moves the time of
-its directory, so a directory with the times that it had before holds what it held. Times move in ticks, so a directory
-that was touched within the last moment is read anew each time.
+its directory, so a directory with the times that it had before holds what it held; one that was touched within the last
+moment is read anew each time (stamps).
 """
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from snapengine import deleted, errors, layout, records, roster, store, tag, tree
+from snapengine import deleted, errors, layout, records, roster, stamps, store, tag, tree
 from snapengine.inventory import Snapshot, VolumeRecord
 from snapengine.records import Contents
 from snapengine.rest.things import Thing
-
-SETTLED = 0.1  # seconds; longer than a tick of any file system's clock that is worth it
-
-_Stamp = tuple[int, ...]
+from snapengine.stamps import Stamp
 
 
 class Known(NamedTuple):
     """A volume as it was read: what its records said, and its snapshots as they are shown, oldest first."""
 
-    stamp: _Stamp
+    stamp: Stamp | None  # of its directory; None where that was touched a moment ago
     account: str
     contents: Contents
     snapshots: tuple[Snapshot, ...]
@@ -59,7 +55,7 @@ class Index:
     def volume(self, directory: Path) -> Known | None:
         """Return the volume in a `snapshots` directory; None where it went, or its record can't be read."""
         try:
-            stamp = _stamp(directory)
+            stamp = stamps.of(os.stat(directory))
             known = self._known.get(directory)
             if known is not None and known.stamp == stamp:
                 return known
@@ -68,13 +64,12 @@ class Index:
             self._forget(directory)
             return None
 
-    def _read(self, directory: Path, stamp: _Stamp) -> Known:
+    def _read(self, directory: Path, stamp: Stamp) -> Known:
         contents, _ = records.intact(directory)
         ordered = sorted(contents.snapshots.values(), key=tree.age)
         known = Known(stamp, layout.account_of(directory), contents, tuple(map(tree.view, ordered)))
-        is_settled = time.time_ns() - max(stamp[2:]) > SETTLED * 10**9  # and not where the clock was put back
         self._forget(directory)
-        self._known[directory] = known if is_settled else known._replace(stamp=())
+        self._known[directory] = known if stamps.is_settled(stamp) else known._replace(stamp=None)
         self._where |= dict.fromkeys(contents.snapshots, directory)
         return known
 
@@ -140,8 +135,3 @@ def _has_tag(known: Known, uuid: str) -> bool:
 
 def _place(directory: Path, volume: str) -> Place:
     return Place(layout.account_of(directory), (volume,))
-
-
-def _stamp(directory: Path) -> _Stamp:
-    found = os.stat(directory)
-    return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
