@@ -42,7 +42,7 @@ ROW = {module: row for row, modules in enumerate(LAYERS) for module in modules}
 REST = (
     ("server",),
     ("app",),
-    ("desk", "pages"),
+    ("board", "desk"),
     ("metrics",),
     ("access", "openapi", "reference", "registry"),
     ("described", "operations"),

@@ -261,6 +261,16 @@ def test_the_request_is_named_in_the_reply_the_log_and_the_journal(start: Start)
     ] * 5
 
 
+def test_who_watches_a_server_by_head_gets_what_a_get_would_but_no_body(server: Server) -> None:
+    with httpx.Client(base_url=server.address) as client:
+        for path in ("/healthz", "/metrics", "/openapi.json", "/docs"):
+            head, get = client.head(path), client.get(path)
+
+            assert (head.status_code, head.content) == (get.status_code, b"") == (200, b"")
+            assert head.headers["content-type"] == get.headers["content-type"]
+        assert client.head("/healthz").headers["content-length"] == "3"
+
+
 def test_metrics_tell_of_calls_operations_and_the_store(server: Server, client: Client) -> None:
     client.snapshot(client.volume(), "counted")
 

@@ -7,10 +7,10 @@ from starlette.types import Receive, Scope, Send
 
 from snapengine import errors
 from snapengine.rest import access, faults, message, replies, routes, target
+from snapengine.rest.board import Board
 from snapengine.rest.desk import Desk
 from snapengine.rest.faults import Malformed
 from snapengine.rest.metrics import Metrics
-from snapengine.rest.pages import Pages
 from snapengine.rest.replies import Coded
 from snapengine.rest.said import Said
 
@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 class App:
     """What uvicorn calls for each request."""
 
-    def __init__(self, desk: Desk, pages: Pages, metrics: Metrics) -> None:
+    def __init__(self, desk: Desk, board: Board, metrics: Metrics) -> None:
         self._desk = desk
-        self._pages = pages
+        self._board = board
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,7 +59,7 @@ class App:
     async def _answered(self, said: Said) -> Coded:
         segments = message.segments(said.request)
         if segments is None:
-            return self._pages.reply(said) or _unmapped(said)
+            return self._board.reply(said) or _unmapped(said)
         match = routes.match(said.request.method, segments)
         if match is None:
             return _unmapped(said)

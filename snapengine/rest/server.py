@@ -17,6 +17,7 @@ from snapengine import errors
 from snapengine.engine import Engine
 from snapengine.rest import sockets
 from snapengine.rest.app import App
+from snapengine.rest.board import Board
 from snapengine.rest.connection import Connection
 from snapengine.rest.desk import Desk
 from snapengine.rest.index import Index
@@ -25,7 +26,6 @@ from snapengine.rest.measured import Measured
 from snapengine.rest.metrics import Metrics
 from snapengine.rest.operations import Operations
 from snapengine.rest.options import Options
-from snapengine.rest.pages import Pages
 from snapengine.rest.workers import Workers
 
 TELLING = 2.0  # seconds in which hooks are told of what has ended; a later server tells the others
@@ -91,7 +91,7 @@ class Server:
         operations = Operations(index, self._workers, lines, Measured(numbers))
         desk = Desk(self._engine, index, operations, self._options)
         metrics = Metrics(numbers, self._engine, index, operations, lines, desk.registry)
-        self._config.app = App(desk, Pages(self._engine, operations, metrics), metrics)
+        self._config.app = App(desk, Board(self._engine, operations, metrics), metrics)
         self._config.load()
         server = _Listening(self._config, functools.partial(self._tell, listening))
         self._workers.start()

@@ -9,7 +9,7 @@ from snapengine.rest.replies import Coded
 from snapengine.rest.said import Said
 
 
-class Pages:
+class Board:
     """The pages outside the API; none needs an authorization, and none tells of an object."""
 
     def __init__(self, engine: Engine, operations: Operations, metrics: Metrics) -> None:
@@ -25,8 +25,8 @@ class Pages:
         if page is None and path not in reference.FILES:
             return None
         said.name = path[1:].partition("/")[0]
-        if said.request.method != "GET":
-            return replies.plain(405, "give a GET", {"Allow": "GET"})
+        if said.request.method not in ("GET", "HEAD"):
+            return replies.plain(405, "give a GET or a HEAD", {"Allow": "GET, HEAD"})
         return page() if page is not None else reference.page(path)
 
     def _health(self) -> Coded:
