@@ -10,8 +10,10 @@ import pytest
 
 from snapengine import passwords
 from snapengine.engine import Engine
-from snapengine.rest import faults, routes, sessions, signatures
+from snapengine.rest import bodies, faults, routes, sessions, signatures, worker
 from snapengine.rest.authority import Accounts
+from snapengine.rest.things import Thing
+from snapengine.rest.worker import Task
 from tests.serving import PASSWORD, Client, Server
 
 OTHER = "another password"
@@ -93,6 +95,23 @@ def test_another_accounts_objects_are_unknown_to_reads_and_forbidden_to_writes(c
         assert error["code"] == "SYS.1006" and error["details"].startswith("permission denied"), path
     assert client.done("GET", f"/volume-snapshots/{made['uuid']}")["inventories"] == [made]
     assert client.done("GET", f"/volume-snapshots/{own['uuid']}")["inventories"] == [own]
+
+
+def test_what_another_account_made_since_a_call_was_looked_at_is_forbidden_to_it_too(engine: Engine) -> None:
+    other = engine.create_account("other")
+    volume = engine.create_volume("mine", 2**20)
+    snapshot = engine.create_snapshot(volume.uuid, "mine").uuid
+    for name, thing, body in (
+        ("deleteVolumeSnapshot", Thing("VolumeSnapshotVO", snapshot, "uuid"), bodies.DeleteSnapshot()),
+        ("deleteDataVolume", Thing("VolumeVO", volume.uuid, "uuid"), bodies.Body()),
+        ("batchDeleteVolumeSnapshot", Thing("VolumeSnapshotVO", snapshot, ""), bodies.BatchDelete(uuids=(snapshot,))),
+    ):
+        at = {"uuid": thing.uuid, "account": other.uuid}
+
+        outcome = worker.carry_out(engine, Task(name, at, body, "ab12", "a" * 32, "b" * 32, unknown=(thing,)))
+
+        assert outcome.code == "SYS.1006"
+    assert engine.get_snapshot(snapshot).volume_uuid == volume.uuid
 
 
 BODIES: dict[str, dict[str, object]] = {

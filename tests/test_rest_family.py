@@ -1,10 +1,14 @@
 """Every call of the family over HTTP (CONTRACT.md, section 3), with what the volumes hold."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from snapengine.engine import Engine
 from snapengine.rest import routes
+from snapengine.rest.index import Index, Known
+from snapengine.rest.things import Thing
 from tests import images
 from tests.oracle import poke
 from tests.serving import MIB, Client, Server
@@ -122,6 +126,27 @@ def test_a_batch_deletes_each_alone_and_tolerates_the_unknown(server: Server, cl
     other = client.snapshot(client.volume(), "other")["uuid"]
     body = {"batchDeleteVolumeSnapshot": {"uuids": [made[0], other]}}
     assert client.error("PUT", "/volume-snapshots/batch-delete", body)["code"] == "SYS.1007"
+    body["batchDeleteVolumeSnapshot"]["uuids"] *= 501
+    assert "length <= 1000" in client.error("PUT", "/volume-snapshots/batch-delete", body)["details"]
+
+
+def test_however_many_unknown_snapshots_are_named_each_volume_is_looked_at_once(engine: Engine) -> None:
+    made = [engine.create_snapshot(engine.create_volume(name, 2**20).uuid, name) for name in ("one", "two")]
+    looked = list[Path]()
+
+    class Noting(Index):
+        def volume(self, directory: Path) -> Known | None:
+            looked.append(directory)
+            return super().volume(directory)
+
+    known = Noting(engine.root)
+    uuids = [f"{number:032x}" for number in range(100)] + [snapshot.uuid for snapshot in made]
+
+    found = known.places([Thing("VolumeSnapshotVO", uuid, "uuids", True) for uuid in uuids], None)
+
+    places = [None if place is None else place.volumes for _, place in found]
+    assert places == [None] * 100 + [(snapshot.volume_uuid,) for snapshot in made]
+    assert len(looked) == 2
 
 
 def test_a_volume_is_made_of_a_snapshot(server: Server, client: Client) -> None:

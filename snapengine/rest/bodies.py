@@ -17,6 +17,8 @@ def _told(said: str, **more: object) -> msgspec.Meta:
     return msgspec.Meta(description=said, extra_json_schema=dict(more))
 
 
+MAX_BATCH = 1000  # snapshots
+
 _UUID = f"^{layout.GIVEN_UUID.pattern}$"
 Name = Annotated[str, _told("1 to 255 characters after trimming.", minLength=1, maxLength=255)]
 Description = Annotated[str, _told("Up to 2048 characters.", maxLength=2048)]
@@ -70,7 +72,9 @@ class DeleteSnapshot(Body, frozen=True, kw_only=True):
 class BatchDelete(Body, frozen=True, kw_only=True):
     """Which snapshots to delete, each alone."""
 
-    uuids: tuple[Annotated[str, _told("One that is unknown counts as deleted.")], ...]
+    uuids: Annotated[
+        tuple[Annotated[str, _told("One that is unknown counts as deleted.")], ...], msgspec.Meta(max_length=MAX_BATCH)
+    ]
 
 
 class Undo(Body, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ moment is read anew each time (stamps).
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from typing import NamedTuple
 from snapengine import deleted, errors, layout, records, roster, stamps, store, tag, tree
 from snapengine.inventory import Snapshot, VolumeRecord
 from snapengine.records import Contents
+from snapengine.rest import faults
 from snapengine.rest.things import Thing
 from snapengine.stamps import Stamp
 
@@ -89,15 +90,39 @@ class Index:
         """Return the volume that has this snapshot."""
         if not layout.is_uuid(snapshot):
             return None
+        known = self._hinted(snapshot)
+        return known or next((known for known in self.volumes() if snapshot in known.contents.snapshots), None)
+
+    def _hinted(self, snapshot: str) -> Known | None:
+        """Return the volume that had this snapshot when it was read last, if it still has."""
         hint = self._where.get(snapshot)
         known = self.volume(hint) if hint is not None else None
-        if known is not None and snapshot in known.contents.snapshots:
-            return known
-        return next((known for known in self.volumes() if snapshot in known.contents.snapshots), None)
+        return known if known is not None and snapshot in known.contents.snapshots else None
 
     def deleted(self) -> Iterator[tuple[Path, VolumeRecord]]:
         """Give the directory and the record of every deleted volume."""
         return deleted.volumes(self._root)
+
+    def places(self, things: Iterable[Thing], only: str | None) -> Iterator[tuple[Thing, Place | None]]:
+        """
+        Give each thing and where it is, None for an unknown one; Forbidden for what is not of the account only.
+
+        However many snapshots there are, each volume is looked at once for all that are unknown.
+        """
+        held, is_all = dict[str, Known](), False
+        for thing in things:
+            if thing.kind != "VolumeSnapshotVO":
+                place = self.find(thing)
+            else:
+                if thing.uuid not in held and not is_all:
+                    known = self._hinted(thing.uuid)
+                    is_all = known is None
+                    for each in (known,) if known is not None else self.volumes():
+                        held |= dict.fromkeys(each.contents.snapshots, each)
+                place = _place_of(held.get(thing.uuid))
+            if place is not None and only not in (None, place.account):
+                raise faults.Forbidden(type=thing.type, uuid=thing.uuid)
+            yield thing, place
 
     def find(self, thing: Thing) -> Place | None:
         """Return where a thing is; None for an unknown one."""
@@ -111,7 +136,7 @@ class Index:
         known = self.holding(thing.uuid) if thing.kind == "VolumeSnapshotVO" else None
         if thing.kind == "TagVO":
             known = next((each for each in self.volumes() if _has_tag(each, thing.uuid)), None)
-        return None if known is None else Place(known.account, (known.contents.volume.uuid,))
+        return _place_of(known)
 
     def owner_of_group(self, group: str) -> str | None:
         """Return the account that a group belongs to; None for an unknown one."""
@@ -127,6 +152,10 @@ class Index:
     def _owner(self, volume: str) -> str:
         place = self.find(Thing("VolumeVO", volume, "")) or self.find(Thing("DeletedVolumeVO", volume, ""))
         return place.account if place else layout.ADMIN
+
+
+def _place_of(known: Known | None) -> Place | None:
+    return None if known is None else Place(known.account, (known.contents.volume.uuid,))
 
 
 def _has_tag(known: Known, uuid: str) -> bool:

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -11,7 +10,7 @@ from snapengine.rest import faults, worker
 from snapengine.rest.authority import Who
 from snapengine.rest.bodies import Body
 from snapengine.rest.hooks import Hook
-from snapengine.rest.index import Index, Place
+from snapengine.rest.index import Index
 from snapengine.rest.lines import Lines
 from snapengine.rest.measured import Measured
 from snapengine.rest.routes import BY_NAME, Call
@@ -62,11 +61,11 @@ class Operations:
     async def run(self, asked: Asked) -> Outcome:
         """Carry out a call and return how it ended; never raises but for a bug of the server."""
         try:
-            volumes, since = self._volumes(asked), time.monotonic()
+            (volumes, unknown), since = self._touched(asked), time.monotonic()
             async with self._lines.turn(volumes):
                 self._require_going_on()
                 begun = time.monotonic()
-                outcome = await self._carried_out(asked)
+                outcome = await self._carried_out(asked, unknown)
                 self._measured.note(asked.call.name, outcome, begun - since, time.monotonic() - begun)
                 return outcome
         except Exception as e:
@@ -75,35 +74,29 @@ class Operations:
                 log.error("request %s: %s", asked.request, outcome.trace)
             return outcome
 
-    def _volumes(self, asked: Asked) -> list[str]:
+    def _touched(self, asked: Asked) -> tuple[list[str], tuple[Thing, ...]]:
         """
-        Return the volumes that a call works on.
+        Return the volumes that a call works on, and what it touches that is unknown.
 
         Missing for an unknown object, Forbidden for another account's, Invalid for what may be unknown but is no uuid.
         """
-        found: list[str] = []
-        for thing, place in self._places(asked.call, asked.at, asked.body, asked.who.only):
+        found, unknown = list[str](), list[Thing]()
+        for thing, place in self._index.places(asked.call.touches(asked.at, asked.body), asked.who.only):
             if place is None and not thing.optional:
                 raise faults.Missing(field=thing.field, uuid=thing.uuid[:64], type=thing.type)
             if place is None and not layout.is_uuid(thing.uuid):
                 raise errors.Invalid(what=f"{thing.field}: {thing.uuid[:64]!r} is no uuid; give 32 digits of 0-9a-f")
             found += place.volumes if place is not None else ()
-        return found
-
-    def _places(self, call: Call, at: At, body: Body, only: str | None) -> Iterator[tuple[Thing, Place | None]]:
-        """Give what a call touches and where each is; Forbidden for what is not of the account only (None: admin)."""
-        for thing in call.touches(at, body):
-            place = self._index.find(thing)
-            if place is not None and only not in (None, place.account):
-                raise faults.Forbidden(type=thing.type, uuid=thing.uuid)
-            yield thing, place
+            unknown += [thing] if place is None else []
+        return found, tuple(unknown)
 
     def _require_going_on(self) -> None:
         if self.stopping:
             raise faults.Cancelled(what="the server stops, and had not begun the operation; ask again later")
 
-    async def _carried_out(self, asked: Asked) -> Outcome:
-        task = Task(asked.call.name, asked.told, asked.body, asked.request, asked.job, asked.fresh, asked.schema)
+    async def _carried_out(self, asked: Asked, unknown: tuple[Thing, ...]) -> Outcome:
+        said = asked.call.name, asked.told, asked.body, asked.request, asked.job, asked.fresh, asked.schema
+        task = Task(*said, unknown=() if asked.who.is_admin else unknown)
         self.running += 1
         try:
             try:
@@ -124,7 +117,8 @@ class Operations:
         """
         account = task.at.get("account", "")
         try:
-            for _ in self._places(BY_NAME[task.name], task.at, task.body, None if account == layout.ADMIN else account):
+            only = None if account == layout.ADMIN else account
+            for _ in self._index.places(BY_NAME[task.name].touches(task.at, task.body), only):
                 pass
             return await self._decided(task)
         except errors.Error as e:

@@ -17,13 +17,15 @@ from snapengine import command, journal, lock
 from snapengine.engine import Engine
 from snapengine.rest import answers, cut_off, faults, jobs, routes
 from snapengine.rest.bodies import Body
+from snapengine.rest.index import Index
+from snapengine.rest.things import Thing
 
 
 class Task(NamedTuple):
     """
     A call as it goes to a worker; request names it in the journal, job and fresh are as the server asks it.
 
-    It may become a job while it runs.
+    It may become a job while it runs. unknown is what it touches that was not there when its account asked.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Task(NamedTuple):
     fresh: str
     schema: bool = False
     cut_off: bool = False  # it was begun before, by a process that died: only tell what became of it
+    unknown: tuple[Thing, ...] = ()
 
 
 class Outcome(NamedTuple):
@@ -100,6 +103,8 @@ def _done(engine: Engine, task: Task) -> Outcome:
     if task.cut_off:
         verb = cut_off.verdict(task.name, task.request, task.fresh)
     try:
+        for _ in Index(engine.root).places(task.unknown, task.at["account"]) if task.unknown else ():
+            pass  # what another account has made since is no less its own
         reply = verb(engine.asked_by(task.request, task.fresh), task.at, task.body)
         return Outcome(answers.document(reply, task.schema))
     except Stopped:
