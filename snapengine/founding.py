@@ -65,6 +65,9 @@ def _require_empty(root: Path) -> None:
     """Raise Conflict where a primary storage is already, or files that are not ours."""
     if (root / layout.STORAGE_RECORD).exists():
         raise errors.Conflict(what=f"{root} is a primary storage already")
-    known = {layout.JOURNAL, layout.ACCOUNTS_RECORD, layout.LOCK, *layout.TYPES.values()}
+    if store.was_one(root):
+        what = f"{root} holds a primary storage whose own record is missing; 'snapengine rebuild' makes it again"
+        raise errors.Conflict(what=what)
+    known = {layout.JOURNAL, layout.ACCOUNTS_RECORD, layout.LOCK, layout.LOST_FOUND, *layout.TYPES.values()}
     if strange := sorted(name for name in set(os.listdir(root)) - known if not layout.is_new(name)):
         raise errors.Conflict(what=f"{root} is not empty: it holds {', '.join(strange[:5])}; give an empty directory")

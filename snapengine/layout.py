@@ -14,6 +14,7 @@ STORAGE_RECORD = "primary-storage.json"
 ACCOUNTS_RECORD = "accounts.json"
 JOURNAL = "journal"
 LOCK = ".lock"
+LOST_FOUND = "lost+found"  # of the file system, where the store lies at the root of one
 SNAPSHOTS = "snapshots"
 GROUPS = "groups"
 TRASH = "trash"  # deleted volumes

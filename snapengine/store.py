@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from snapengine import arguments, durable, errors, inventory, layout, ownership, presence, records, reflink, units
+from snapengine import arguments, durable, errors, inventory, layout, ownership, presence, records, units
 from snapengine.inventory import PrimaryStorage, VolumeRecord
 from snapengine.owners import AccountRecord, Accounts
 from snapengine.records import Contents
@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 Found = TypeVar("Found")
 
 STORAGE_NOTE, ACCOUNTS_NOTE = "storage", "accounts"
+_REMAKE = "'snapengine rebuild' makes it again, or restore it from a backup; all else is as it was"
 _PARTS = (layout.JOURNAL, layout.GROUPS, layout.SERVER, layout.TRASH, *layout.TYPES.values())
 
 
@@ -55,11 +56,20 @@ def open_store(root: Path) -> Store:
     try:
         record = records.read(path, PrimaryStorage)
     except (FileNotFoundError, NotADirectoryError) as e:
-        raise errors.NoStorage(root=root) from e
+        lost = errors.Corrupt(what=f"the record {path} of the primary storage is missing", hint=_REMAKE)
+        raise (lost if was_one(root) else errors.NoStorage(root=root)) from e
     except errors.Corrupt as e:
-        raise errors.Corrupt(what=e.what, hint="restore it from a backup; all else is as it was") from e
+        raise errors.Corrupt(what=e.what, hint=_REMAKE) from e
     require_safe(root)
     return Store(root, record)
+
+
+def was_one(root: Path) -> bool:
+    """Tell whether root, where no record of a primary storage lies, held one: volumes, groups, or a note of it do."""
+    if not any((root / part).is_dir() for part in layout.TYPES.values()):
+        return False  # emptied since, maybe
+    had = (root / layout.GROUPS).is_dir() or durable.noted(root, STORAGE_NOTE) is not None
+    return had or any(True for _ in account_directories(root, *layout.TYPES.values(), layout.TRASH))
 
 
 def write_storage(root: Path, record: PrimaryStorage) -> None:
@@ -68,16 +78,13 @@ def write_storage(root: Path, record: PrimaryStorage) -> None:
     durable.note(root, STORAGE_NOTE, inventory.encode(record))
 
 
-def note_move(opened: Store) -> None:
-    """Write the root down where the store is found at another one than before: it was moved or copied whole."""
-    if opened.record.root != str(opened.root):
-        found = opened.record.reflinks_setting != "off" and reflink.is_possible(opened.root)
-        write_storage(opened.root, msgspec.structs.replace(opened.record, root=str(opened.root), reflinks=found))
-
-
 def read_accounts(root: Path) -> Accounts:
-    """Return accounts.json."""
-    return records.read(root / layout.ACCOUNTS_RECORD, Accounts)
+    """Return accounts.json; Corrupt where it is missing or damaged."""
+    path = root / layout.ACCOUNTS_RECORD
+    try:
+        return records.read(path, Accounts)
+    except FileNotFoundError as e:
+        raise errors.Corrupt(what=f"the accounts' record {path} is missing", hint=_REMAKE) from e
 
 
 def write_accounts(root: Path, accounts: Accounts) -> None:
@@ -178,19 +185,13 @@ def has_snapshot(root: Path, snapshot: str) -> bool:
 
 
 def _is_found(find: Callable[[Path, str], Path], root: Path, uuid: str) -> bool:
-    try:
-        find(root, uuid)
-    except errors.NotFound:
-        return False
-    return True
+    with suppress(errors.NotFound):
+        return bool(find(root, uuid))
+    return False
 
 
 def is_known(root: Path, uuid: str) -> bool:
-    """
-    Tell whether anything has this uuid: a volume, snapshot, trash item or group, deleted ones among them.
-
-    Each file and directory counts, also where the others of that object were lost.
-    """
+    """Tell whether anything has this uuid, deleted or not: a file of it is enough where the others were lost."""
     if presence.is_there(root / layout.GROUPS / layout.record(uuid)):
         return True
     accounts = account_directories(root, *layout.TYPES.values(), layout.TRASH)

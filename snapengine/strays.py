@@ -26,7 +26,7 @@ def of_volume(root: Path, contents: Contents) -> list[Path]:
 
 def _outside(root: Path) -> Iterator[Path]:
     known = {layout.STORAGE_RECORD, layout.ACCOUNTS_RECORD, layout.JOURNAL, layout.LOCK, *layout.TYPES.values()}
-    yield from _others(root, known | {"imagecache", layout.TRASH, layout.GROUPS, layout.SERVER})
+    yield from _others(root, known | {"imagecache", layout.LOST_FOUND, layout.TRASH, layout.GROUPS, layout.SERVER})
     yield from (path for path in _others(root / layout.JOURNAL, set()) if layout.operation_of(path.name) is None)
     yield from (path for path in _others(root / layout.GROUPS, set()) if not layout.is_group(path.name))
     parts = (*layout.TYPES.values(), layout.TRASH)

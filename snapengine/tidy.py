@@ -4,7 +4,9 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from snapengine import chain, durable, errors, layout, lock, notes, records, store, tree
+import msgspec
+
+from snapengine import chain, durable, errors, layout, lock, notes, records, reflink, store, tree
 from snapengine.inventory import VolumeRecord
 from snapengine.store import Store
 
@@ -34,7 +36,10 @@ def _note_move(opened: Store) -> None:
     """Write the root down where the store was moved, under the lock of who writes that record too."""
     if opened.record.root != str(opened.root):
         with lock.exclusive(opened.root, "note a move"):
-            store.note_move(store.open_store(opened.root))
+            now = store.open_store(opened.root)
+            found = now.record.reflinks_setting != "off" and reflink.is_possible(now.root)
+            record = msgspec.structs.replace(now.record, root=str(now.root), reflinks=found)
+            store.write_storage(now.root, record)
 
 
 def _relocated(directory: Path) -> VolumeRecord:

@@ -113,9 +113,6 @@ def _accounts(opened: Store) -> Iterator[Problem]:
     path = opened.root / layout.ACCOUNTS_RECORD
     try:
         store.read_accounts(opened.root)
-    except FileNotFoundError:
-        message = "the accounts' record is missing"
-        yield health.problem("record-damaged", opened.record.uuid, path, message, health.REMAKE)
     except errors.Corrupt as e:
         yield health.problem("record-damaged", opened.record.uuid, path, e.what, health.REMAKE)
 

@@ -219,7 +219,7 @@ ROWS = [
     stray("in an account without volumes", storage, lambda s: s.root / "dataVolumes" / ACCOUNT / "x", True),
     stray("in the journal", storage, lambda s: s.root / "journal" / "notes"),
     stray("among the groups", storage, lambda s: s.root / "groups" / "notes", True),
-    stray("in the root", storage, lambda s: s.root / "lost+found", True),
+    stray("in the root", storage, lambda s: s.root / "found", True),
     Row("record-missing", "a trash item", lambda s: s.record(s.item).unlink(), volume, lambda s: s.image(s.item),
         "it is an image as a snapshot or a trash item has one, but it has no record"),
     Row("image-missing", "active", lambda s: s.image(s.volume).unlink(), volume, lambda s: s.image(s.volume),

@@ -52,6 +52,50 @@ def test_a_damaged_record_of_the_store_is_no_reason_to_run_verify_again(tmp_path
         assert "restore it from a backup" in told and "run 'snapengine verify'" not in told
 
 
+def test_a_store_whose_own_record_is_missing_is_rebuilt_and_never_made_anew(tmp_path: Path) -> None:
+    """An init over it would lose the accounts, and what the store was called."""
+    run, root = CommandLine(tmp_path / "storage"), tmp_path / "storage"
+    run.text("init", "--name", "mine", "--depth-limit", "9")
+    run.text("account", "create", "bob")
+    for words in ((), ("volume", "create", "db", "--size", "1M", "--account", "bob")):
+        if words:
+            run.text(*words)
+        before = run.text("account", "list"), run.json("status")
+        (root / "primary-storage.json").unlink()
+        for asked in (["status"], ["verify"], ["volume", "list"]):
+            assert "storage is missing; 'snapengine rebuild' makes it again" in run.error(6, *asked)
+        assert "whose own record is missing; 'snapengine rebuild' makes it again" in run.error(4, "init")
+        run.text("rebuild")
+        after = run.text("account", "list"), run.json("status")
+        assert after[0] == before[0] and after[1] | {"free": 0} == before[1] | {"free": 0}
+
+
+def test_a_directory_whose_store_was_removed_whole_is_made_one_anew(tmp_path: Path) -> None:
+    run, root = CommandLine(tmp_path / "storage"), tmp_path / "storage"
+    run.text("init")
+    for path in root.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert "create one with 'snapengine init'" in run.error(3, "status")
+    run.text("init")
+
+
+def test_a_store_is_made_at_the_root_of_a_new_file_system(tmp_path: Path) -> None:
+    run = CommandLine(tmp_path)
+    (tmp_path / "lost+found").mkdir(0o700)
+    run.text("init")
+    assert run.text("verify") == "no problems\n"
+
+
+def test_without_the_accounts_record_each_command_that_needs_it_tells_what_helps(tmp_path: Path) -> None:
+    run = CommandLine(tmp_path / "storage")
+    run.text("init")
+    (tmp_path / "storage" / "accounts.json").unlink()
+    for words in (["account", "list"], ["volume", "create", "db", "--size", "1M"], ["account", "create", "bob"]):
+        assert "accounts.json is missing; 'snapengine rebuild' makes it again" in run.error(6, *words)
+    run.text("rebuild")
+    run.text("volume", "create", "db", "--size", "1M")
+
+
 @pytest.mark.parametrize("name", ["accounts.json", "journal/{}.json", "record"])
 def test_verify_never_sends_people_to_verify_for_what_it_found(oracle: Oracle, name: str) -> None:
     volume = oracle.volume()

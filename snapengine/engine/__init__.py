@@ -57,7 +57,7 @@ class Engine(Volumes, Snapshots, Groups, Trash, Accounts):
         """
         Open the primary storage at root, and finish or undo what a crash left there; never waits for a lock.
 
-        Raises NoStorage where there is none.
+        Raises NoStorage where there is none, Corrupt where its own record is missing or damaged.
         """
         opened = store.open_store(Path(root))
         return cls(opened.root, recovery.recover(opened.root) if recover else (), wait)
