@@ -294,6 +294,27 @@ def test_a_worker_whose_server_was_killed_finishes_its_job(start: Start) -> None
     assert second.stop() == 0
 
 
+def test_a_worker_does_not_begin_a_call_whose_server_was_killed(start: Start) -> None:
+    first = start()
+    client, workers = first.client(), first.workers()
+    volume = client.volume()
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    location = create(client, volume, "told as cut off", Prefer="respond-async").json()["location"]
+    first.until_running()
+    first.stop(signal.SIGKILL)
+
+    second = start()
+    told = second.client(None).job(location.replace(first.address, second.address))
+    for pid in workers:
+        os.kill(pid, signal.SIGCONT)
+    _until(lambda: not any(map(is_alive, workers)))
+
+    assert (told.status_code, told.json()["error"]["code"]) == (503, "SYS.1006")
+    assert second.engine.list_snapshots(volume) == ()
+    assert second.stop() == 0
+
+
 # Calls that make something: where they are sent, where it is listed, what is said beside its name.
 MAKING: dict[str, tuple[str, str, dict[str, str]]] = {
     "snapshot": ("/volumes/{volume}/volume-snapshots", "/volume-snapshots", {}),

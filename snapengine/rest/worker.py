@@ -2,9 +2,11 @@
 A worker process: carries out one call after the other, and tells how each ended.
 
 A verb starts tools, whose death is bound to the thread that started them, and forks: neither goes with a server's
-threads. A worker whose server is gone finishes what it is at, writes down the result where the call is a job, and ends.
+threads. A worker whose server is gone finishes what it is at, writes down the result where the call is a job, and ends;
+what it has not begun by then it does not begin.
 """
 
+import select
 import signal
 import traceback
 from contextlib import suppress
@@ -68,7 +70,10 @@ def main(pipe: Connection, root: str, wait: float) -> None:
         command.load()
         while signal.getsignal(signal.SIGTERM) is _stop:
             task = pipe.recv()
-            pipe.send(carry_out(engine, task))
+            with jobs.working(engine.root, task.job):
+                _require_server(pipe)
+                outcome = carry_out(engine, task)
+            pipe.send(outcome)
             journal.forget(engine.root, task.request)
     except (EOFError, BrokenPipeError, ConnectionResetError, Stopped):
         pass
@@ -79,9 +84,21 @@ def _stop(number: int, frame: FrameType | None) -> None:
     raise Stopped
 
 
+def _require_server(pipe: Connection) -> None:
+    """
+    Raise EOFError where the server is gone: a call that nobody worked on when it went is not begun any more.
+
+    The next server takes such a call for cut off, and may have told so by now.
+    """
+    looking = select.poll()
+    looking.register(pipe.fileno(), select.POLLHUP)
+    if looking.poll(0):
+        raise EOFError
+
+
 def carry_out(engine: Engine, task: Task) -> Outcome:
-    """Return how a call ended; never raises, and the result of a job is durable."""
-    with jobs.working(engine.root, task.job), lock.watched() as waits:
+    """Return how a call ended; never raises, and the result of a job is durable. The caller is known to work on it."""
+    with lock.watched() as waits:
         before = _written()
         outcome = _done(engine, task)
         outcome = outcome._replace(written=_written() - before, waits=tuple(waits))

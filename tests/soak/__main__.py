@@ -2,6 +2,7 @@
 
 import argparse
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -24,14 +25,18 @@ def main(words: list[str]) -> int:
         crew = f"{served.CLIENTS} clients, {served.TYPED} that types, {served.READERS} reader"
     what = f"seed {options.seed}, {options.minutes:g} minutes, {crew}"
     print(f"soak: {what}", flush=True)
-    with tempfile.TemporaryDirectory(dir=PLACE, prefix="run-", ignore_cleanup_errors=True) as place:
-        if not options.served and not _made_a_hundred(Path(place).absolute(), options.broken):
-            return 1
-        started = time.monotonic()
-        soak = served.soak if options.served else run.soak
-        report = soak(Path(place).absolute(), options.minutes * 60, options.seed, options.broken)
+    place = Path(tempfile.mkdtemp(dir=PLACE, prefix="run-")).absolute()
+    if not options.served and not _made_a_hundred(place, options.broken):
+        return 1
+    started = time.monotonic()
+    soak = served.soak if options.served else run.soak
+    report = soak(place, options.minutes * 60, options.seed, options.broken)
     _tell(report, time.monotonic() - started)
-    return int(bool(report.faults))
+    if report.faults:
+        print(f"soak: the store, what each process did and the server's log are kept in {place}")
+        return 1
+    shutil.rmtree(place, ignore_errors=True)
+    return 0
 
 
 def _made_a_hundred(place: Path, sabotage: str) -> bool:
