@@ -13,10 +13,10 @@ from snapengine import (
     durable,
     errors,
     hold,
-    inventory,
     journal,
     layout,
     lock,
+    notes,
     operation,
     presence,
     records,
@@ -155,7 +155,7 @@ def update(opened: Store, group: str, name: str | None, description: str | None,
         if new != old:
             new = msgspec.structs.replace(new, last_op_date=store.now())
             with lock.exclusive(opened.root, "update group", wait):  # recovery clears away what is cut off here
-                durable.write(roster.path(opened.root, group), inventory.encode(new))
+                notes.write(roster.path(opened.root, group), new)
         return view(opened, new)
 
 

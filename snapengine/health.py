@@ -10,6 +10,7 @@ from snapengine.inventory import Struct
 
 AGREE = "'snapengine repair' lets the record follow the images; where it can't, restore what is wrong from a backup"
 REMAKE = "'snapengine rebuild' makes it again as far as the images tell; a backup may know more"
+AGAIN = "mend that, then run 'snapengine rebuild' again"
 RESTORE_IMAGE = "restore the file from a backup"
 REVERT = f"{RESTORE_IMAGE}, or take the volume back to a snapshot, if it has one, with 'snapengine snapshot revert'"
 SETTLE = "the next verb on the volume, or 'snapengine status', finishes or undoes it"

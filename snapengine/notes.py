@@ -3,7 +3,7 @@ Notes: a second copy of each record, kept with its image as an extended attribut
 
 It is the record as it was written last, and costs microseconds: no content of an image is touched for it, frozen ones
 keep theirs bit for bit, and nothing waits for it to be durable. `cp -a`, `rsync -X` and `tar --xattrs` take it along.
-Nothing but `rebuild` ever reads it.
+Nothing but `rebuild` ever reads it. A group has no image: its record, but for its members, is noted at each of theirs.
 """
 
 from contextlib import suppress
@@ -11,13 +11,21 @@ from pathlib import Path
 
 import msgspec
 
-from snapengine import durable, errors, inventory, layout, records
+from snapengine import durable, errors, inventory, layout, records, roster, store
 from snapengine.inventory import Record, SnapshotRecord, Struct, TrashRecord, VolumeRecord
+from snapengine.roster import GroupRecord
 
-_KIND = "record"
-_ROOM = 3_900  # bytes; ext4 keeps all extended attributes of a file in one block
+_KIND, _GROUP = "record", "group"
+_ROOM, _GROUPS_ROOM = 2_900, 950  # bytes; ext4 keeps all extended attributes of a file in one block
 _USUAL = 300  # bytes, more than fit beside a file's other facts
 _LONG = ("description", "systemTags", "userTags", "trees")  # what a note does without, in this order, where it must
+_DEPTH = 4  # of a record below the root
+
+
+class _Grouped(Struct, frozen=True):
+    """What of any record tells its group."""
+
+    group_uuid: str | None = None
 
 
 def write(path: Path, record: Struct) -> None:
@@ -42,21 +50,43 @@ def keep(path: Path) -> None:
 
 
 def _keep(path: Path, data: bytes) -> None:
-    if _is_record(path):
-        image = path.with_name(layout.image_beside(path.name))
-        durable.note(image, _KIND, data if len(data) <= _ROOM else _short(data))
+    if not _is_record(path):
+        return
+    if path.parent.name == layout.GROUPS:
+        _keep_group(path.parents[1], inventory.decode(data, GroupRecord, path))
+        return
+    image = path.with_name(layout.image_beside(path.name))
+    durable.note(image, _KIND, _short(data, _ROOM))
+    if (group := msgspec.json.decode(data, type=_Grouped).group_uuid) is not None:
+        with suppress(errors.NotFound, errors.Corrupt):  # it is just being made, or a problem of its own
+            durable.note(image, _GROUP, _of_group(roster.read(path.parents[_DEPTH], group)))
 
 
 def _is_record(path: Path) -> bool:
     return path.name.endswith(".json")
 
 
-def _short(data: bytes) -> bytes:
-    """Return a record without what may be long, as little of it as possible."""
+def _keep_group(root: Path, record: GroupRecord) -> None:
+    """Note a group's record at the images of its members, as far as their volumes are not deleted."""
+    data = _of_group(record)
+    for member in record.members:
+        with suppress(errors.NotFound):
+            directory = store.find_volume(root, member.volume_uuid)
+            durable.note(directory / layout.image(member.volume_snapshot_uuid), _GROUP, data)
+
+
+def _of_group(record: GroupRecord) -> bytes:
+    return _short(inventory.encode(msgspec.structs.replace(record, members=())), _GROUPS_ROOM)
+
+
+def _short(data: bytes, room: int) -> bytes:
+    """Return a record, where it takes more room without what may be long, as little of it as possible."""
+    if len(data) <= room:
+        return data
     fields = msgspec.json.decode(data, type=dict[str, object])
     for name in _LONG:
         fields.pop(name, None)
-        if len(data := msgspec.json.encode(fields, order="sorted")) <= _ROOM:
+        if len(data := msgspec.json.encode(fields, order="sorted")) <= room:
             break
     return data
 
@@ -81,9 +111,14 @@ def trash(image: Path, uuid: str) -> TrashRecord | None:
     return _read(image, uuid, TrashRecord)
 
 
-def _read(image: Path, uuid: str, kind: type[Record]) -> Record | None:
+def group(image: Path, uuid: str) -> GroupRecord | None:
+    """Return the record of the group uuid, without members, that was noted at a member's image, None without one."""
+    return _read(image, uuid, GroupRecord, _GROUP)
+
+
+def _read(image: Path, uuid: str, kind: type[Record], note: str = _KIND) -> Record | None:
     """Return a noted record; one of another object stems from when the image was that object's."""
-    data = durable.noted(image, _KIND)
+    data = durable.noted(image, note)
     if data is None:
         return None
     try:

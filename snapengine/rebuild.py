@@ -43,7 +43,6 @@ from snapengine.owners import Accounts
 from snapengine.remaking import Made, Remade
 from snapengine.store import Store
 
-_AGAIN = "mend that, then run 'snapengine rebuild' again"
 _NOTED = "made again as it was noted at the root"
 _NAMES = "made again from the accounts' directories; other accounts, names, quotas and passwords are gone"
 _SECRETS = f"{_NOTED}; passwords and access keys are gone"
@@ -80,7 +79,7 @@ def rebuild(root: Path, wait: float, dry_run: bool) -> Rebuilt:
         made += [each for volume in first for each in volume.made]
     families = [volume.family for volume in found if volume.family is not None]
     made += [each for volume in found for each in volume.made]
-    groups, forgotten = regrouping.rebuild(opened, families, wait, dry_run)
+    groups, forgotten = regrouping.rebuild(opened, families, wait, dry_run, is_all=len(families) == len(found))
     left = [each for volume in found for each in volume.left]
     return Rebuilt(rebuilt=(*made, *groups), left=(*left, *forgotten, *unfinished.problems(root)))
 
@@ -158,8 +157,8 @@ def _volumes(opened: Store, wait: float, dry_run: bool) -> Iterator[Remade]:
         except FileNotFoundError:
             continue  # it was moved or removed a moment ago
         except errors.Corrupt as e:
-            yield Remade(None, (), (health.problem("record-damaged", volume, directory, e.what, _AGAIN),))
+            yield Remade(None, (), (health.problem("record-damaged", volume, directory, e.what, health.AGAIN),))
         except OSError as e:
             at = os.fsdecode(e.filename) if isinstance(e.filename, str | bytes) else directory
             why = f"it can't be read, or written: {e.strerror}"
-            yield Remade(None, (), (health.problem("unreadable", volume, Path(at), why, _AGAIN),))
+            yield Remade(None, (), (health.problem("unreadable", volume, Path(at), why, health.AGAIN),))

@@ -6,6 +6,7 @@ import random
 import shutil
 import struct
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -131,9 +132,7 @@ def test_when_all_records_are_lost_every_one_comes_back_as_it_was(store: Oracle)
     store.check()
     after = records(root)
     assert set(after) == set(before)
-    groups = {path for path in before if path.startswith("groups/")}
-    assert {path: after[path] for path in set(after) - groups} == {p: before[p] for p in set(before) - groups}
-    assert [group.name for group in store.engine.list_groups()] == ["both"]
+    assert after == before
     assert len(done.rebuilt) == len(before)
     assert Engine.rebuild(root).rebuilt == ()
 
@@ -201,6 +200,86 @@ def test_whichever_records_are_lost_or_cut_off_the_store_is_whole_again(store: O
     assert {path for path in before if not path.startswith("groups/")} <= set(after)
     named = sound if not noted else {path for path in before if not path.startswith("groups/")}
     assert {p: after[p].get("name") for p in named} == {p: before[p].get("name") for p in named}
+
+
+CHANGES: dict[str, Callable[[Oracle, str, str], object]] = {
+    "nothing": lambda o, first, second: None,
+    "a copy in its place": lambda o, first, second: o.shrink(second),
+    "another image by commit": lambda o, first, second: o.delete(first, direction="commit"),
+    "written to": lambda o, first, second: o.delete(first, direction="pull"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_group_comes_back_with_all_that_it_was_called_whatever_its_members_are_called(
+    oracle: Oracle, change: str
+) -> None:
+    """Of its two members one is lost with its note, the other's image is what became of it by some verb."""
+    disk, other = oracle.volume("disk"), oracle.volume("other")
+    oracle.write(disk)
+    first = oracle.create(disk, "first").uuid
+    oracle.write(disk, CLUSTER)
+    oracle.zero(disk)
+    group = oracle.engine.create_group("both", (disk, other), description="of a night").uuid
+    second, lost = (ref.volume_snapshot_uuid for ref in oracle.engine.get_group(group).volume_snapshot_refs)
+    oracle.expected |= {second: oracle.expected[disk], lost: oracle.expected[other]}
+    oracle.engine.update_group(group, name="nightly", description="of every night")
+    oracle.engine.update_snapshot(second, name="renamed")
+    CHANGES[change](oracle, first, second)
+    oracle.delete(lost)
+    before = oracle.engine.get_group(group)
+    lose(oracle.engine.root)
+    whole(Engine.rebuild(oracle.engine.root))
+
+    after = oracle.engine.get_group(group)
+    assert (after.name, after.description) == ("nightly", "of every night")
+    assert (after.create_date, after.last_op_date) == (before.create_date, before.last_op_date)
+    assert [ref.volume_snapshot_name for ref in after.volume_snapshot_refs] == ["renamed"]
+    oracle.check()
+
+
+def test_of_a_group_that_was_renamed_while_a_volume_lay_in_the_trash_the_newer_name_comes_back(oracle: Oracle) -> None:
+    volumes = [oracle.volume(name) for name in ("a", "b")]
+    group = oracle.create_group("old", *volumes).uuid
+    for volume, name in zip(volumes, ("older", "newest"), strict=True):
+        oracle.delete_volumes(volume)
+        time.sleep(name == "newest")  # a record's date tells seconds
+        oracle.engine.update_group(group, name=name)
+        oracle.recover_volume(volume)
+    lose(oracle.engine.root)
+    whole(Engine.rebuild(oracle.engine.root))
+    assert oracle.engine.get_group(group).name == "newest"
+
+
+def test_a_group_is_not_made_before_all_its_volumes_are_since_it_would_go_without_a_member(oracle: Oracle) -> None:
+    volumes = [oracle.volume(name) for name in ("a", "b")]
+    group = oracle.create_group("both", *volumes).uuid
+    bad = oracle.engine.volume_path(volumes[0]).with_suffix(".json")
+    kept = bad.read_text()
+    lose(oracle.engine.root / "groups")
+    bad.write_text(json.dumps(json.loads(kept) | {"schemaVersion": 2}))
+    left = Engine.rebuild(oracle.engine.root).left
+    assert [(p.kind, p.object) for p in left] == [("record-damaged", volumes[0]), ("record-damaged", group)]
+
+    bad.write_text(kept)
+    whole(Engine.rebuild(oracle.engine.root))
+    assert {ref.volume_uuid for ref in oracle.engine.get_group(group).volume_snapshot_refs} == {*volumes}
+    oracle.check()
+
+
+def test_a_long_description_of_a_group_is_left_out_and_takes_no_other_note_away(oracle: Oracle) -> None:
+    volume = oracle.volume("disk")
+    group = oracle.create_group("both", volume).uuid
+    (ref,) = oracle.engine.get_group(group).volume_snapshot_refs
+    oracle.engine.update_group(group, name="nightly", description="ä" * 2000)
+    oracle.engine.update_snapshot(ref.volume_snapshot_uuid, name="renamed", description="a" * 2000)
+    lose(oracle.engine.root)
+    (made,) = [made for made in whole(Engine.rebuild(oracle.engine.root)).rebuilt if made.kind == "group"]
+    found = oracle.engine.get_snapshot(ref.volume_snapshot_uuid)
+    assert (found.name, found.description) == ("renamed", "a" * 2000)
+    assert (oracle.engine.get_group(group).name, oracle.engine.get_group(group).description) == ("nightly", None)
+    assert "description" in made.message
+    oracle.check()
 
 
 def test_a_group_that_nothing_tells_of_any_more_is_told(store: Oracle) -> None:

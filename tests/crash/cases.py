@@ -89,6 +89,7 @@ VERBS = {
     "repair": Verb("worn", lambda o, t: _repair(o), steps=True),
     "repair names": Verb("misnamed", lambda o, t: _repair(o), steps=True),
     "repair other names": Verb("misnamed otherwise", lambda o, t: _repair(o), steps=True),
+    "rebuild": Verb("recordless", lambda o, t: _rebuild(o), steps=True),
     "shrink": Verb("zeros", lambda o, t: o.shrink(o.engine.find_snapshot("zeros"))),
     "shrink, nothing to gain": Verb("plain", lambda o, t: o.shrink(t.first)),
     "clone": Verb("plain", lambda o, t: o.clone(t.second, "another")),
@@ -250,6 +251,12 @@ def _restore_over_lost(oracle: Oracle, things: Things) -> None:
 
 def _repair(oracle: Oracle) -> None:
     left = oracle.engine.repair().left
+    if left:
+        raise errors.Conflict(what=f"it is left: {left}")
+
+
+def _rebuild(oracle: Oracle) -> None:
+    left = oracle.engine.rebuild(oracle.engine.root).left
     if left:
         raise errors.Conflict(what=f"it is left: {left}")
 

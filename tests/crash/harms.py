@@ -28,6 +28,12 @@ def _wear(active: Path, first: str, second: str) -> None:
     _edit(active.with_suffix(".json"), size=512, trees=[{**tree, "current": False} for tree in trees])
 
 
+def _lose(active: Path, first: str, second: str) -> None:
+    """Lose the records of a volume and of all groups."""
+    for record in (*active.parent.glob("*.json"), *(active.parents[4] / "groups").glob("*.json")):
+        record.unlink()
+
+
 def _edit(record: Path, **changes: object) -> None:
     record.write_text(json.dumps(json.loads(record.read_bytes()) | changes))
 
@@ -67,4 +73,5 @@ HARMS: dict[str, Callable[[Path, str, str], object]] = {  # called with the acti
     "misnamed": _both(_raw, _absolute),
     "misnamed otherwise": _both(_absolute, _raw),
     "worn": _wear,
+    "recordless": _lose,
 }

@@ -149,9 +149,10 @@ def _bitmaps(path: Path) -> tuple[str, ...]:
 
 
 def contents(engine: Engine) -> dict[str, str]:
-    """Return the sha256 of what each volume, snapshot and trash item of the engine's store holds, by uuid."""
+    """Return the sha256 of what each volume, snapshot and trash item that is known in the store holds, by uuid."""
     now = images.Images()
-    directories = [check.Directory(path) for path in check.directories(engine.root)]
+    known = (path for path in check.directories(engine.root) if (path / f"{path.parent.name[4:]}.json").exists())
+    directories = [check.Directory(path) for path in known]
     return {uuid: digest(now, path) for found in directories for uuid, path in found.images.items()}
 
 

@@ -39,6 +39,7 @@ STORES: dict[str, Callable[[Oracle, Things], object]] = {
     "misnamed": lambda o, t: None,
     "misnamed otherwise": lambda o, t: None,
     "worn": lambda o, t: None,
+    "recordless": lambda o, t: _two_volumes(o, t),
     "clean": lambda o, t: o.revert(t.second),
     "small clusters": lambda o, t: _small_clusters(o.engine.volume_path(t.volume)),
     "covered": lambda o, t: o.write(t.volume, 0, 8 * CLUSTER),

@@ -42,7 +42,7 @@ def test_a_rebuild_that_is_killed_is_made_good_by_another(lost: Prepared) -> Non
     kills = points.kills(strace.listed(rebuild, lost.root).calls)
     rebuilt(lost)
     assert len(kills) > 20
-    for kill in kills[:: max(len(kills) // 8, 1)]:
+    for kill in kills[:: max(len(kills) // 4, 1)]:
         renew(lost)
         strace.killed(rebuild, lost.root, kill, patience=4)
         rebuilt(lost)
@@ -52,7 +52,7 @@ def test_a_rebuild_that_fails_is_made_good_by_another(lost: Prepared) -> None:
     rebuild = partial(Engine.rebuild, lost.root)
     failures = points.failures(strace.listed(rebuild, lost.root).calls)
     assert len(failures) > 20
-    for failure in failures[:: max(len(failures) // 8, 1)]:
+    for failure in failures[:: max(len(failures) // 4, 1)]:
         renew(lost)
         strace.failed(rebuild, lost.root, failure.call, failure.error)
         rebuilt(lost)
