@@ -288,6 +288,21 @@ def test_metrics_tell_of_calls_operations_and_the_store(server: Server, client: 
         assert re.search(line.replace("{", r"\{").replace("}", r"\}"), text), line
 
 
+def test_two_servers_on_one_storage_know_each_others_jobs_and_volumes_but_not_sessions(start: Start) -> None:
+    first, second = start(), start()
+    client, other = first.client(), second.client()
+    volume = client.volume("there")
+    with lock.exclusive(first.engine.volume_path(volume).parent.parent, "a test"):
+        said = {"params": {"name": "long"}}
+        location = client.call("POST", f"/volumes/{volume}/volume-snapshots", said, X_Job_UUID="j" * 32)
+        beside = location.json()["location"].replace(first.address, second.address)
+        assert [httpx.get(beside).status_code for _ in range(3)] == [202] * 3
+
+    assert second.client(None).error("GET", "/volumes", Authorization=f"OAuth {client.session}")["code"] == "ID.1001"
+    assert other.job(beside).json()["inventory"]["name"] == "long"
+    assert other.done("GET", f"/volume-snapshots?q=volumeUuid={volume}&count=true") == {"total": 1}
+
+
 def test_the_units_start_what_there_is() -> None:
     unit = (Path(__file__).parents[1] / "systemd" / "snapengine.service").read_text()
 

@@ -52,13 +52,15 @@ class Registry:
         self._require_new(uuid)
         self._taken.add(uuid)
         try:
-            with translation.translated():
+            with translation.translated(), jobs.working(self._root, uuid):
                 await self._write(asked)
+                begun = self._follow(uuid, asyncio.create_task(self._run(asked)))
+                await asyncio.sleep(0)  # it works on the job itself now: another server may be polled at once
         except FileExistsError as e:
             raise _duplicate(uuid) from e
         finally:
             self._taken.discard(uuid)
-        return self._follow(uuid, asyncio.create_task(self._run(asked)))
+        return begun
 
     async def adopt(self, asked: Asked, task: "asyncio.Task[Outcome]") -> None:
         """Make a job of a call that runs already; where that can't be written down it is kept in memory alone."""
