@@ -51,7 +51,12 @@ class Present(NamedTuple):
 def list_all(opened: Store) -> tuple[Group, ...]:
     """Return the inventories of all groups, oldest first."""
     found = [view(opened, record) for record in roster.every(opened.root)]
-    return tuple(sorted(found, key=lambda group: (units.parse_date(group.create_date), group.name, group.uuid)))
+    return tuple(sorted(found, key=age))
+
+
+def age(group: Group) -> tuple[int, str, str]:
+    """Return what groups are sorted by: oldest first."""
+    return units.parse_date(group.create_date), group.name, group.uuid
 
 
 def show(opened: Store, group: str) -> Group:

@@ -87,8 +87,15 @@ def test_no_pattern_takes_long() -> None:
 
     assert not conditions.is_like("a" * 255, "%a" * 100 + "%b")
     assert conditions.is_like("a" * 255, "%_a" * 100 + "%")
+    for _ in range(20):
+        assert not conditions.is_like("a" * 2048, "%" + "_a" * 500 + "b%")
 
     assert time.monotonic() - began < 2
+
+
+def test_a_pattern_that_is_longer_than_any_text_is_refused() -> None:
+    with pytest.raises(errors.Invalid, match="at most 2048 characters"):
+        conditions.is_like("a", "%" * 2049)
 
 
 @pytest.mark.parametrize("said", ["n=x", "n>1.5", "n?=1,x", "b=yes", "nDate>now", "nDate>"])

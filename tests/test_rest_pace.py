@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from snapengine.rest import answers, pace, page
+from snapengine.rest.conditions import Condition
 from snapengine.rest.pace import Pace
 from snapengine.rest.page import Query
 from snapengine.rest.rows import Row
@@ -50,6 +51,15 @@ QUERIES = {
 @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
 def test_others_have_the_loop_at_every_row_of_a_long_query(query: Query) -> None:
     assert turns_of_another(lambda: page.answer(query, iter(ROWS), Pace())) >= len(ROWS)
+
+
+@pytest.mark.parametrize(("operator", "kept"), [("~=", 1), ("!~=", 0)])
+def test_others_have_the_loop_at_every_value_of_a_row_that_has_many(operator: str, kept: int) -> None:
+    row = Row(ROWS[0].shown, None, {"tags": tuple(row.shown for row in ROWS)})
+    query = Query(conditions=(Condition("tags.uuid", operator, f"%{len(ROWS) - 1:x}"),), only_count=True)
+
+    assert turns_of_another(lambda: page.answer(query, iter([row]), Pace())) >= len(ROWS)
+    assert asyncio.run(page.answer(query, iter([row]), Pace())) == {"total": kept}
 
 
 def test_others_have_the_loop_at_every_row_of_a_long_reply() -> None:

@@ -8,12 +8,14 @@ place. Values are compared as what the field holds: numbers, booleans and dates 
 import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 from snapengine import errors, units
 from snapengine.rest.faults import Malformed
 
 OPERATORS = ("!=", ">=", "<=", "!?=", "!~=", "~=", "?=", "=", ">", "<", "is null", "not null")
+_MAX_LIKE = 2048  # characters, as the longest description has
 _NUMBER = re.compile(r"-?\d{1,30}", re.ASCII)
 _LOCAL = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d", re.ASCII)
 
@@ -64,9 +66,10 @@ def _is_true(operator: str, value: Value, condition: Condition) -> bool:
     own = _instant(str(value)) if is_date else value
     if own is None:  # a damaged date
         return False
+    kind = "date" if is_date else type(own).__name__
     if operator == "?=":
-        return own in [_as_kind(own, each, condition, is_date) for each in wanted.split(",")]
-    return _COMPARED[operator](own, _as_kind(own, wanted, condition, is_date))
+        return own in _listed(kind, wanted, condition.field)
+    return _COMPARED[operator](own, _as_kind(kind, wanted, condition.field))
 
 
 _COMPARED: dict[str, Callable[[Value, Value], bool]] = {
@@ -78,19 +81,25 @@ _COMPARED: dict[str, Callable[[Value, Value], bool]] = {
 }
 
 
-def _as_kind(own: Value, wanted: str, condition: Condition, is_date: bool) -> Value:
+@lru_cache(maxsize=8)
+def _listed(kind: str, wanted: str, field: str) -> frozenset[Value]:
+    """Return what the client listed, which may be much, as _as_kind does: once for all rows."""
+    return frozenset(_as_kind(kind, each, field) for each in wanted.split(","))
+
+
+def _as_kind(kind: str, wanted: str, field: str) -> Value:
     """Return what the client wrote as the kind of a field's own value; Invalid where it is none of that kind."""
-    field, shown = condition.field, repr(wanted[:64])
-    if is_date:
+    shown = repr(wanted[:64])
+    if kind == "date":
         instant = _instant(wanted.strip())
         if instant is None:
             raise errors.Invalid(what=f"field {field} is a date like '2017-06-07 21:20:17', {shown} is none")
         return instant
-    if isinstance(own, bool):
+    if kind == "bool":
         if wanted not in ("true", "false", "0", "1"):
             raise errors.Invalid(what=f"field {field} is true or false, not {shown}")
         return wanted in ("true", "1")
-    if isinstance(own, int):
+    if kind == "int":
         if _NUMBER.fullmatch(wanted.strip()) is None:
             raise errors.Invalid(what=f"field {field} is a whole number, {shown} is none")
         return int(wanted)
@@ -111,37 +120,26 @@ def is_like(text: str, like: str) -> bool:
     """
     Tell whether text fits a LIKE pattern: % any characters, _ one, upper and lower case alike.
 
-    Each piece between two % is looked for once, the first place being as good as any: no pattern takes long.
+    Each piece between two % is looked for once, the first place being as good as any: no pattern takes long. Invalid
+    for one that is longer than any text.
     """
-    first, *pieces = like.lower().split("%")
-    text = text.lower()
-    if not pieces:
-        return len(text) == len(first) and _found(text, first, 0) == len(first)
-    if (at := _found(text, first, 0)) is None:
-        return False
-    last = pieces.pop()
-    for piece in pieces:
-        if (end := _found_after(text, piece, at)) is None:
+    text, at = text.lower(), 0
+    *pieces, last = _pieces(like.lower())
+    for number, piece in enumerate(pieces):
+        found = piece.search(text, at) if number else piece.match(text)
+        if found is None:
             return False
-        at = end
-    return len(text) - len(last) >= at and _found(text, last, len(text) - len(last)) is not None
+        at = found.end()
+    return (last.search(text, at) if pieces else last.match(text)) is not None
 
 
-def _found_after(text: str, piece: str, at: int) -> int | None:
-    """Return where piece ends if text has it at that place or after it; None where it has not."""
-    if "_" not in piece:
-        start = text.find(piece, at)
-        return start + len(piece) if start >= 0 else None
-    ends = (_found(text, piece, start) for start in range(at, len(text) + 1))
-    return next((end for end in ends if end is not None), None)
-
-
-def _found(text: str, piece: str, at: int) -> int | None:
-    """Return where piece ends if text has it at that place; None where it has not."""
-    end = at + len(piece)
-    here = text[at:end]
-    same = len(here) == len(piece) and all(p in ("_", t) for p, t in zip(piece, here, strict=True))
-    return end if same else None
+@lru_cache(maxsize=64)
+def _pieces(like: str) -> tuple[re.Pattern[str], ...]:
+    """Return the pieces of a pattern between its %; the last one must end where the text does."""
+    if len(like) > _MAX_LIKE:
+        raise errors.Invalid(what=f"a pattern has at most {_MAX_LIKE} characters, this one has {len(like)}")
+    said = [re.sub("_+", lambda run: f".{{{len(run[0])}}}", re.escape(piece)) for piece in like.split("%")]
+    return tuple(re.compile(each, re.DOTALL) for each in (*said[:-1], rf"{said[-1]}\Z"))
 
 
 def order(value: Value, field: str) -> tuple[int, int, str]:

@@ -54,7 +54,7 @@ class Desk:
         reader = Reader(self._engine, self._index, who.only, self._pace)
         if first.read is None:
             uuids = ",".join(target.every(parameters, "uuids")).split(",")
-            reply = reads.availability(reader, tuple(uuid for uuid in uuids if uuid))
+            reply = await reads.availability(reader, tuple(uuid for uuid in uuids if uuid))
             return replies.json(answers.document(reply, said.wants_schema))
         query = reads.narrowed(page.parse(parameters), match.at.get("uuid"))
         found = await first.read(reader, query)

@@ -96,7 +96,7 @@ def require(query: Query, kind: type) -> None:
 
 async def answer(query: Query, found: Iterable[Row], pace: Pace) -> dict[str, object]:
     """Return what the query answers of these rows, in their order unless it says another one."""
-    kept = [row async for row in pace.through(found) if _fits(query, row)]
+    kept = [row async for row in pace.through(found) if await _fits(query, row, pace)]
     if query.group_by is not None:
         kept = await _first_of_each(kept, query.group_by, pace)
     if query.only_count:
@@ -105,8 +105,21 @@ async def answer(query: Query, found: Iterable[Row], pace: Pace) -> dict[str, ob
     return {"inventories": shown, **({"total": len(kept)} if query.with_count else {})}
 
 
-def _fits(query: Query, row: Row) -> bool:
-    return all(conditions.holds(c, rows.values(row, c.field)) for c in query.conditions)
+async def _fits(query: Query, row: Row, pace: Pace) -> bool:
+    for condition in query.conditions:
+        there = rows.values(row, condition.field)
+        if not (conditions.holds(condition, there) if len(there) < 2 else await _holds(condition, there, pace)):
+            return False
+    return True
+
+
+async def _holds(condition: Condition, there: Sequence[Value], pace: Pace) -> bool:
+    """Tell whether a condition is true of a field of several values, which may be thousands: of one after the other."""
+    is_negated = condition.operator.startswith("!")
+    async for value in pace.through(there):
+        if conditions.holds(condition, (value,)) != is_negated:
+            return not is_negated
+    return is_negated
 
 
 async def _first_of_each(found: Sequence[Row], field: str, pace: Pace) -> list[Row]:

@@ -1,11 +1,12 @@
 """The calls that only look, answered from the index by the server itself: they wait for no writer."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
 
-from snapengine import errors, layout, roster, tag, tree, volume
+from snapengine import errors, group, layout, roster, tag, tree, volume
 from snapengine.engine import Engine
 from snapengine.group import Availability
 from snapengine.inventory import Snapshot, Volume
@@ -45,7 +46,8 @@ def narrowed(query: Query, uuid: str | None) -> Query:
 async def snapshots(reader: Reader, query: Query) -> Reply:
     """Answer a query for snapshots."""
     page.require(query, Snapshot)
-    groups = {group.uuid: group for group in roster.every(reader.engine.root)} if query.asks("group") else {}
+    every = reader.pace.through(roster.every(reader.engine.root) if query.asks("group") else ())
+    groups = {each.uuid: each async for each in every}
     found = (row for known in _candidates(reader, query) for row in _snapshots(known, query, groups))
     return await page.answer(query, found, reader.pace)
 
@@ -100,18 +102,24 @@ def _trees(known: Known) -> Iterator[Row]:
 async def groups(reader: Reader, query: Query) -> Reply:
     """Answer a query for groups."""
     page.require(query, Group)
-    found = (group for group in reader.engine.list_groups() if _sees_group(reader, group))
-    shown = (Row(group, None, {"volumeSnapshotRefs": group.volume_snapshot_refs}) for group in found)
+    every = reader.pace.through(roster.uuids(reader.engine.root))
+    there = [found async for uuid in every for found in _group(reader, uuid)]
+    found = sorted(there, key=group.age)
+    shown = (Row(each, None, {"volumeSnapshotRefs": each.volume_snapshot_refs}) for each in found)
     return await page.answer(query, shown, reader.pace)
 
 
-def _sees_group(reader: Reader, group: Group) -> bool:
-    return reader.account is None or reader.known.owner_of_group(group.uuid) == reader.account
+def _group(reader: Reader, uuid: str) -> Iterator[Group]:
+    """Give the group with this uuid, if it is there for the reader and not damaged."""
+    if reader.account in (None, reader.known.owner_of_group(uuid)):
+        with suppress(errors.NotFound, errors.Corrupt):
+            yield reader.engine.get_group(uuid)
 
 
-def availability(reader: Reader, uuids: tuple[str, ...]) -> Reply:
+async def availability(reader: Reader, uuids: tuple[str, ...]) -> Reply:
     """Tell of each group whether the volumes can be taken back to it."""
-    return {"results": tuple(_available(reader, uuid) for uuid in dict.fromkeys(uuids))}
+    results = [_available(reader, uuid) async for uuid in reader.pace.through(dict.fromkeys(uuids))]
+    return {"results": tuple(results)}
 
 
 def _available(reader: Reader, uuid: str) -> Availability:
@@ -128,9 +136,11 @@ async def volumes(reader: Reader, query: Query) -> Reply:
     """Answer a query for volumes, deleted ones too."""
     page.require(query, Volume)
     uuid = query.equal_to("uuid")
-    there = [_volume(known) for known in (reader.volumes() if uuid is None else _one(reader, uuid))]
+    candidates = reader.volumes() if uuid is None else _one(reader, uuid)
+    there = [_volume(known) async for known in reader.pace.through(candidates)]
     if uuid is None or not there:
-        there += [row for row in _deleted(reader) if uuid is None or rows.values(row, "uuid") == (uuid,)]
+        gone = reader.pace.through(_deleted(reader))
+        there += [row async for row in gone if uuid is None or rows.values(row, "uuid") == (uuid,)]
     ordered = sorted(there, key=lambda row: (rows.values(row, "name"), rows.values(row, "uuid")))
     return await page.answer(query, ordered, reader.pace)
 
