@@ -14,8 +14,8 @@ def make(root: Path, name: str, depth: int) -> Store:
     """
     Make a primary storage at root, which is empty or new.
 
-    Raises Conflict where one is already, or other files are. A crash before the record is written leaves empty
-    directories, over which init runs again.
+    Raises Conflict where one is already, or other files are, Invalid where there are no hard links. A crash before the
+    record is written leaves empty directories, over which init runs again.
     """
     root, date = Path(os.path.realpath(ownership.unplanted(root))), store.now()
     _require_outside(root)
@@ -26,6 +26,7 @@ def make(root: Path, name: str, depth: int) -> Store:
     with lock.exclusive(root, "init"):
         store.require_safe(root)
         _require_empty(root)
+        _require_links(root)
         for part in (layout.JOURNAL, *layout.TYPES.values()):
             durable.make_directory(root / part)
         admin = AccountRecord(uuid=layout.ADMIN, name="admin", create_date=date)
@@ -71,3 +72,17 @@ def _require_empty(root: Path) -> None:
     known = {layout.JOURNAL, layout.ACCOUNTS_RECORD, layout.LOCK, layout.LOST_FOUND, *layout.TYPES.values()}
     if strange := sorted(name for name in set(os.listdir(root)) - known if not layout.is_new(name)):
         raise errors.Conflict(what=f"{root} is not empty: it holds {', '.join(strange[:5])}; give an empty directory")
+
+
+def _require_links(root: Path) -> None:
+    """Raise Invalid where a file can't have two names."""
+    names = [root / layout.new(layout.LOCK, uuid.uuid4().hex) for _ in range(2)]
+    durable.reserve(names[0])
+    try:
+        durable.link(*names)
+    except errors.Denied as e:
+        why = "lies on a file system without hard links, and every snapshot begins with one"
+        raise errors.Invalid(what=f"{root} {why}; give a directory on another one") from e
+    finally:
+        for name in names:
+            durable.unlink(name)
