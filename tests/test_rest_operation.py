@@ -288,19 +288,24 @@ def test_metrics_tell_of_calls_operations_and_the_store(server: Server, client: 
         assert re.search(line.replace("{", r"\{").replace("}", r"\}"), text), line
 
 
-def test_two_servers_on_one_storage_know_each_others_jobs_and_volumes_but_not_sessions(start: Start) -> None:
-    first, second = start(), start()
-    client, other = first.client(), second.client()
-    volume = client.volume("there")
-    with lock.exclusive(first.engine.volume_path(volume).parent.parent, "a test"):
-        said = {"params": {"name": "long"}}
-        location = client.call("POST", f"/volumes/{volume}/volume-snapshots", said, X_Job_UUID="j" * 32)
-        beside = location.json()["location"].replace(first.address, second.address)
-        assert [httpx.get(beside).status_code for _ in range(3)] == [202] * 3
+def test_two_servers_on_one_storage_know_each_others_jobs_and_volumes_but_not_sessions(
+    server: Server, client: Client
+) -> None:
+    second = Server(server.root)
+    try:
+        other, volume = second.client(), client.volume("there")
+        with lock.exclusive(server.engine.volume_path(volume).parent.parent, "a test"):
+            said = {"params": {"name": "long"}}
+            reply = client.call("POST", f"/volumes/{volume}/volume-snapshots", said, Prefer="respond-async")
+            beside = reply.json()["location"].replace(server.address, second.address)
+            assert [httpx.get(beside).status_code for _ in range(3)] == [202] * 3
 
-    assert second.client(None).error("GET", "/volumes", Authorization=f"OAuth {client.session}")["code"] == "ID.1001"
-    assert other.job(beside).json()["inventory"]["name"] == "long"
-    assert other.done("GET", f"/volume-snapshots?q=volumeUuid={volume}&count=true") == {"total": 1}
+        assert other.job(beside).json()["inventory"]["name"] == "long"
+        assert other.done("GET", f"/volume-snapshots?q=volumeUuid={volume}&count=true") == {"total": 1}
+        foreign = f"OAuth {other.session}"
+        assert server.client(None).error("GET", "/volumes", Authorization=foreign)["code"] == "ID.1001"
+    finally:
+        assert second.stop() == 0
 
 
 def test_the_units_start_what_there_is() -> None:

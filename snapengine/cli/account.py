@@ -15,7 +15,11 @@ def account() -> None:
 @account.command()
 @click.argument("name", help="What to call it: 1 to 64 letters, digits, '.', '_' or '-'.")
 def create(name: str) -> None:
-    """Create an account."""
+    """
+    Create an account.
+
+    It logs in to the server once 'snapengine account passwd' has given it a password, or signs with an access key.
+    """
     show.one(session.engine().create_account(name))
 
 
