@@ -1,14 +1,19 @@
 """What is told of a call whose process died: the verb's own answer if it is done, else that it was cut off."""
 
+import time
 import uuid
+from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
-from snapengine import journal, layout
+from snapengine import journal, layout, resume
 from snapengine.engine import Engine
 from snapengine.rest import bodies, cut_off, routes
+from tests import images, qemu
 from tests.oracle import poke
 from tests.serving import MIB
 
@@ -130,3 +135,27 @@ def test_of_a_batch_that_was_cut_off_each_snapshot_is_told_by_itself(shared: Eng
     assert (first.snapshot_uuid, first.success, first.error) == (gone, True, None)
     assert (second.snapshot_uuid, second.success, second.error.code) == (left, False, "SYS.1006")
     assert "cut off" in second.error.details
+
+
+def test_of_a_delete_that_a_dying_tool_keeps_from_being_finished_is_told_once_it_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine.init(tmp_path / "storage")
+    volume = engine.create_volume("db", MIB).uuid
+    snapshot = engine.create_snapshot(volume, "snap").uuid
+    poke(engine.volume_path(volume), 7, 0, MIB)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(resume, "publish", killed)
+        engine.asked_by("ab12", "0" * 32).delete_snapshots((snapshot,), direction="pull")
+    with ExitStack() as stack:
+        stack.enter_context(qemu.locked(engine.volume_path(volume)))
+        clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: stack.close())
+        monkeypatch.setattr(cut_off, "time", clock)
+        verdict = cut_off.verdict("deleteVolumeSnapshot", "ab12", "0" * 32)
+        assert verdict(engine, {"uuid": snapshot, "account": layout.ADMIN}, bodies.DeleteSnapshot()) == {}
+
+    assert images.read(engine.volume_path(volume)) == b"\7" * MIB

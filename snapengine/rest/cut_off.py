@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from snapengine import delete, errors, journal, recovery
+from snapengine import delete, errors, journal
 from snapengine.engine import Engine
 from snapengine.inventory import Snapshot, Struct, Volume
 from snapengine.rest import bodies, group_calls, snapshot_calls, tag_calls, volume_calls
@@ -48,13 +48,18 @@ def _decide(name: str, request: str, fresh: str, engine: Engine, at: At, body: A
 
 
 def _recovered(engine: Engine, request: str) -> str:
-    """Return what became of the operation of a call, once whoever has its volume now has put that right."""
+    """
+    Return what became of the operation of a call, once whoever has its volume now has put that right.
+
+    What keeps recovery from it, such as a tool of the dead process that still holds an image, may pass: as long as the
+    entry is there nothing is decided.
+    """
     deadline = time.monotonic() + engine.wait
     while True:
         recovered = Engine.open(engine.root, wait=engine.wait).recovered
         outcome = next((each.outcome for each in recovered if each.request == request), "it is undone")
         is_left = any(entry.request == request for entry in journal.readable(engine.root))
-        if not is_left or outcome.startswith(recovery.LEFT) or time.monotonic() > deadline:
+        if not is_left or time.monotonic() > deadline:
             return outcome
         time.sleep(0.05)
 
