@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from snapengine import chain, driver, duplicate, hold, layout, maps, records, store, volume
+from snapengine import chain, driver, duplicate, hold, layout, maps, records, standing, store, volume
 from snapengine.inventory import Volume
 from snapengine.printed import Progress
 from snapengine.store import Store
@@ -31,7 +31,7 @@ def clone(
     request = volume.checked(wanted._replace(account=account))
     with hold.reading(opened, directory, "clone snapshot", wait):
         records.require_ready(records.read_snapshot(directory, snapshot), "cloned")
-        layers = chain.read(directory, layout.image(snapshot))
+        layers = standing.recorded(opened.root, chain.read(directory, layout.image(snapshot)))
         if linked:
             return _linked(opened, request, directory, layers[0])
         return _full(opened, request, layers, progress)

@@ -24,6 +24,7 @@ from snapengine import (
     ownership,
     records,
     spans,
+    standing,
     store,
     units,
 )
@@ -145,7 +146,7 @@ def _layers(opened: Store, snapshot: str, wait: float) -> Iterator[tuple[chain.L
     directory = store.find_snapshot(opened.root, snapshot)
     with hold.looking(directory, "export snapshot", wait):
         records.require_ready(records.shown_snapshot(directory, snapshot), "exported")
-        layers = chain.read(directory, layout.image(snapshot))
+        layers = standing.recorded(opened.root, chain.read(directory, layout.image(snapshot)))
         maps.require_whole(layers)
         yield layers
 

@@ -6,7 +6,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from snapengine import bitmaps, chain, draft, duplicate, hold, layout, maps, operation, records, store, tree, volume
+from snapengine import (
+    bitmaps,
+    chain,
+    draft,
+    duplicate,
+    hold,
+    layout,
+    maps,
+    operation,
+    records,
+    standing,
+    store,
+    tree,
+    volume,
+)
 from snapengine.chain import Layer
 from snapengine.draft import Plan
 from snapengine.hold import Held, Image
@@ -45,7 +59,7 @@ def flatten(opened: Store, uuid: str, wait: float, progress: Progress | None) ->
     with hold.volume(opened, directory, "flatten volume", wait, below=True) as work, hold.image(work) as old:
         if old.layer.backing is None:
             return volume.view(directory, work.volume)
-        layers = chain.read(directory, work.active.name)
+        layers = standing.recorded(opened.root, chain.read(directory, work.active.name))
         maps.require_whole(layers)
         duplicate.require_room(opened, [layer.path for layer in layers])
         _run(work, old, layers, progress)

@@ -18,6 +18,7 @@ from snapengine import (
     records,
     rescue,
     roster,
+    standing,
     store,
     tables,
 )
@@ -56,7 +57,7 @@ def revert(opened: Store, uuid: str, wait: float, *, rescuing: bool = True) -> P
     with lock.shared(directory.parent, "preview a revert", wait):
         target = records.shown_snapshot(directory, uuid)
         records.require_ready(target, "reverted to")
-        chain.read(directory, layout.image(uuid), across=False)
+        standing.recorded(opened.root, chain.read(directory, layout.image(uuid), across=False))
         work = Held(opened, directory, records.read_volume(directory), hold.place(opened, directory, "revert"))
         kept = [Step(verb=verb, image=str(work.active), bytes=0) for verb in _goes(work, rescuing)]
     moved = Step(verb="revert", image=str(work.active), onto=target.primary_storage_install_path, bytes=0)
@@ -96,7 +97,7 @@ def flatten(opened: Store, uuid: str, wait: float) -> Preview:
             if old.layer.backing is None:
                 return Preview(plan=(), bytes=0, frees=0)
             is_kept = tables.has_clusters(old.fd, old.layer.header, path=old.layer.path)
-        layers = chain.read(directory, work.active.name)
+        layers = standing.recorded(opened.root, chain.read(directory, work.active.name))
         maps.require_whole(layers)
         moved = duplicate.require_room(opened, [layer.path for layer in layers])
     kept = [Step(verb="trash", image=str(work.active), bytes=0)] if is_kept else []

@@ -30,6 +30,7 @@ from snapengine import (
     presence,
     resume,
     settle,
+    standing,
 )
 from snapengine.draft import Plan
 from snapengine.hold import Held
@@ -62,7 +63,7 @@ def is_missing(work: Held) -> bool:
 
 def frozen(work: Held, target: SnapshotRecord) -> int:
     """Return the size in bytes of a snapshot that a volume can go back to; Refused where an image was cut off."""
-    layers = chain.read(work.directory, layout.image(target.uuid), across=False)
+    layers = standing.recorded(work.store.root, chain.read(work.directory, layout.image(target.uuid), across=False))
     maps.require_ends(layers)
     return layers[0].header.size
 

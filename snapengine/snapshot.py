@@ -27,6 +27,7 @@ from snapengine import (
     plan,
     records,
     rescue,
+    standing,
     store,
     tables,
     tree,
@@ -60,9 +61,7 @@ def checked(request: Request) -> Request:
     )
 
 
-def create(
-    opened: Store, volume: str, request: Request, wait: float, progress: Progress | None = None
-) -> Snapshot:
+def create(opened: Store, volume: str, request: Request, wait: float, progress: Progress | None = None) -> Snapshot:
     """
     Freeze the volume's present content as a snapshot and return it.
 
@@ -137,7 +136,7 @@ def _copied(
     work: Held, old: Image, target: Path, planned: Callable[[int], Plan], progress: Progress | None, overlay: Path
 ) -> Iterator[Plan]:
     """Make target a standalone copy of what the guest sees of the active image."""
-    found = chain.read(work.directory, work.active.name)
+    found = standing.recorded(work.store.root, chain.read(work.directory, work.active.name))
     maps.require_whole(found)
     layers = [layer.path for layer in found]
     duplicate.require_room(work.store, layers)

@@ -45,12 +45,13 @@ def unknown(contents: Contents, snapshot: str, names: Sequence[str]) -> errors.C
     return errors.Corrupt(what=f"{told} stays: {contents.directory / names[0]} stands on it, and no record says so")
 
 
-def require_recorded(root: Path, layers: Sequence[Layer]) -> None:
-    """Raise Corrupt where one of layers stands on another image than its record, if it has a sound one, says."""
+def recorded(root: Path, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """Return layers; Corrupt where one of them stands on another image than its record, if it has a sound one, says."""
     claimed = {directory: _claimed(root, directory) for directory in {layer.path.parent for layer in layers}}
     for layer in layers:
         if layer.path.name not in claimed[layer.path.parent] and (told := _told(layer)):
             raise errors.Corrupt(what=f"image {layer.path} {told}")
+    return layers
 
 
 def told(backing: str | None, recorded: str | None) -> str:

@@ -20,11 +20,13 @@ from snapengine import (
     imagelock,
     inventory,
     layout,
+    maps,
     operation,
     plan,
     records,
     rescue,
     resume,
+    standing,
     store,
     tree,
     units,
@@ -148,6 +150,8 @@ def restore(opened: Store, item: str, wait: float) -> None:
         record, base = _item(work, item)
         expected = chain.expected(tree.backing(work.volume, record))
         size = chain.layer(_image(work, item), expected).header.size
+        below = chain.read(work.directory, layout.trash_image(item), across=False)
+        maps.require_ends(standing.recorded(opened.root, below))
         if rescue.fault(work) is not None:
             rescue.restore(work, record, base, size)
             return

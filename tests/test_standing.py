@@ -67,3 +67,55 @@ def test_one_snapshot_that_stays_keeps_no_other_from_being_deleted(store: Prepar
     assert [*failed] == [store.second] and "no record says so" in failed[store.second]
     Engine.rebuild(store.root)
     store.oracle.check()
+
+
+def test_what_stands_on_another_image_than_its_record_says_is_not_taken_for_what_was_frozen(
+    store: Prepared, tmp_path: Path
+) -> None:
+    """The header of an image between leads to one that is there and whole: nothing but the record tells."""
+    engine, oracle = store.engine, store.oracle
+    oracle.revert(store.second)
+    oracle.write(store.volume)
+    top = oracle.create(store.volume, "top").uuid
+    oracle.write(store.volume)
+    kept = oracle.revert(top)
+    assert kept is not None
+    header = store.image(store.second).read_bytes()
+    _rename_backing(store.image(store.second), "-b", "")
+    before = engine.list_trash()
+    told = rf"image .*{store.second}.qcow2 stands on nothing, its record says {store.first}.qcow2; run 'snap"
+    for refused in (engine.revert, engine.preview_revert):
+        with pytest.raises(errors.Corrupt, match=told):
+            refused(top)
+    for linked in (True, False):
+        with pytest.raises(errors.Corrupt, match=told):
+            engine.clone_volume(top, "copy", linked=linked)
+    with pytest.raises(errors.Corrupt, match=told):
+        engine.export_snapshot(top, tmp_path / "out.qcow2")
+    with pytest.raises(errors.Corrupt, match=told):
+        engine.flatten_volume(store.volume)
+    with pytest.raises(errors.Corrupt, match=told):
+        engine.preview_flatten(store.volume)
+    with pytest.raises(errors.Corrupt, match=told):
+        engine.restore_trash(kept)
+    engine.set_depth_limit(2)
+    with pytest.raises(errors.Corrupt, match=told):
+        engine.create_snapshot(store.volume, "full")
+    engine.set_depth_limit(64)
+    assert engine.list_trash() == before and not (tmp_path / "out.qcow2").exists()
+
+    store.image(store.second).write_bytes(header)
+    oracle.restore(kept)
+    oracle.check()
+
+
+def test_a_trash_item_that_was_cut_off_is_not_restored(store: Prepared) -> None:
+    image = store.image(store.item)
+    whole = image.read_bytes()
+    with image.open("r+b") as f:
+        f.truncate(len(whole) - 70_000)
+    with pytest.raises(errors.Refused, match="was it cut off"):
+        store.engine.restore_trash(store.item)
+    image.write_bytes(whole)
+    store.oracle.restore(store.item)
+    store.oracle.check()
