@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from snapengine import lock
 from tests import serving
 from tests.command_line import START
 from tests.serving import MIB, Client, Server
@@ -112,24 +113,49 @@ def test_a_crowd_of_idle_clients_keeps_out_neither_old_ones_nor_new(strict: Serv
     assert "out of system resource" not in strict.log.read_text()
 
 
+def test_what_stands_behind_a_body_in_pieces_is_no_header_and_takes_no_memory(strict: Server) -> None:
+    client, trailers = strict.client(), b"a: b\r\n" * 500_000
+    put = b"PUT /zstack/v1/volume-snapshots/batch-delete HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    body = b'2a\r\n{"batchDeleteVolumeSnapshot":{"uuids":[]}}\r\n0\r\n'
+
+    late = strict.raw(put + body + f"Authorization: OAuth {client.session}\r\n\r\n".encode())
+
+    assert b"missing header 'Authorization'" in late
+    small = memory(strict)
+    login = put.replace(b"volume-snapshots/batch-delete", b"accounts/login")
+    with socket.create_connection(("127.0.0.1", strict.port), timeout=20) as s:
+        s.sendall(login + b"0\r\n" + trailers)
+        assert memory(strict) - small < 20 * MIB
+
+
+def test_headers_of_a_next_request_have_an_end_while_a_call_runs_too(strict: Server) -> None:
+    client = strict.client()
+    volume = client.volume()
+    with lock.exclusive(strict.engine.volume_path(volume).parents[1], "hold"):
+        waiting = create(client.session, volume, b'{"params":{"name":"n"}}')
+        assert b"headers are too large" in dripped(strict, waiting + b"GET / HTTP/1.1\r\nX: ", b"a" * 40_000)
+
+
+def memory(server: Server) -> int:
+    """Return the bytes of memory that a server's process takes."""
+    told = Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(told.partition("VmRSS:")[2].split()[0]) * 1024
+
+
 def test_who_asks_for_much_and_reads_nothing_is_dropped_and_takes_little_memory(strict: Server) -> None:
     def files() -> int:
         return len(os.listdir(f"/proc/{strict.process.pid}/fd"))
 
-    def memory() -> int:
-        told = Path(f"/proc/{strict.process.pid}/status").read_text()
-        return int(told.partition("VmRSS:")[2].split()[0]) * 1024
-
     get = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n"
     before = files()
     strict.raw(get)
-    small, most = memory(), 0
+    small, most = memory(strict), 0
     with ExitStack() as stack:
         for _ in range(40):
             greedy = stack.enter_context(socket.create_connection(("127.0.0.1", strict.port)))
             greedy.sendall(8 * get)
             assert greedy.recv(4) == b"HTTP"
-            most = max(most, memory())
+            most = max(most, memory(strict))
         deadline = time.monotonic() + 60
         while (now := files()) > before:
             assert time.monotonic() < deadline, now

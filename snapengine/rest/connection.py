@@ -2,9 +2,11 @@
 A connection: uvicorn's own, with bounds on who sends nothing, or slowly, or without end.
 
 Until a request's headers are whole a client has so many seconds and 64 KiB, whether the connection is new or was used
-before. Who takes less than about 64 KiB of a reply in that time is dropped, whatever is left of it. Where there are too
-many clients, one that waits makes room for each new one: who has asked nothing yet before who has, the longest first;
-so no crowd of idle ones keeps others out. Who closes its sending side while a call runs still gets the reply.
+before; of those of a next request, sent while a call runs, it has 64 KiB too. What stands behind a body in pieces, a
+trailer, is no header, and none is kept. Who takes less than about 64 KiB of a reply in that time is dropped, whatever
+is left of it. Where there are too many clients, one that waits makes room for each new one: who has asked nothing yet
+before who has, the longest first; so no crowd of idle ones keeps others out. Who closes its sending side while a call
+runs still gets the reply.
 """
 
 import asyncio
@@ -33,6 +35,7 @@ class Connection(HttpToolsProtocol):
             # Headers and body are two writes: else each reply waits 40 ms for the client's acknowledgement.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._read = 0
+        self._in_headers = True
         self._deadline: asyncio.TimerHandle | None = None
         self._stuck: asyncio.TimerHandle | None = None
         self._wait()
@@ -42,13 +45,24 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Read on, unless these are headers without end."""
         self._read += len(data)
-        if self._deadline is not None and self._read > MAX_HEADERS + len(data):
+        if self._in_headers and self._read > MAX_HEADERS + len(data):
             self.send_400_response("The headers are too large.")
             return
         super().data_received(data)
 
+    def on_message_begin(self) -> None:
+        """Begin with the headers of a request, which may be the next while another one is answered."""
+        self._in_headers, self._read = True, 0
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; a trailer would count as one, and there may be trailers without end."""
+        if self._in_headers:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """Give the call the time that it needs."""
+        self._in_headers = False
         self._stop_waiting()
         super().on_headers_complete()
 
@@ -83,7 +97,7 @@ class Connection(HttpToolsProtocol):
 
     def _wait(self) -> None:
         self._stop_waiting()
-        self._read = 0
+        self._in_headers, self._read = True, 0
         self._deadline = self.loop.call_later(self.seconds, self._close)
         self.waiting[self.cycle is not None][self] = None
 
