@@ -65,7 +65,7 @@ def test_a_short_walk_finds_nothing_wrong(directory: Path) -> None:
 
 
 def test_every_verb_does_something_where_it_can(tmp_path: Path) -> None:
-    done = walk.walk(actions.read(EVERY.replace(",", "\n")), tmp_path, each=False)
+    done = walk.walk(actions.read(EVERY.replace(",", "\n")), tmp_path)
 
     assert done.failure is None, done.failure.text
     assert set(VERBS) - set(done.done) == set()

@@ -181,6 +181,9 @@ def judge(case: Case, root: Path, said: str, by_verb: bool, again: bool = False)
     assert {found.outcome for found in engine.recovered} <= {"undone", "finished"}, engine.recovered
     found = state.of(engine)
     assert told.steps or found in (case.before, case.after), f"neither before nor after: {found}"
+    if told.steps:
+        known = state.named_contents(case.before, case.after)
+        assert state.named_contents(found) <= known, f"something holds what nothing of its name did: {found}"
     end = "after" if found == case.after else "before"
     assert said != "ok" or end == "after", "it said that it had worked"
     _put_right(case, root, end == "after" and (said == "ok" or not told.steps))

@@ -89,6 +89,14 @@ def without_contents(state: State) -> State:
     return state._replace(volumes=volumes)
 
 
+def named_contents(*states: State) -> set[tuple[str, str | None, str]]:
+    """Return what each volume and snapshot of these states holds, by their names, and what lies in the trash."""
+    volumes = [volume for each in states for volume in each.volumes]
+    frozen = {(volume.name, snapshot.name, snapshot.content) for volume in volumes for snapshot in volume.snapshots}
+    kept = {(volume.name, "in the trash", content) for volume in volumes for _, content in volume.trash}
+    return {*((volume.name, None, volume.content) for volume in volumes), *frozen, *kept}
+
+
 def _state(engine: Engine, content: Mapping[str, str]) -> State:
     deleted = engine.list_volumes(deleted=True)
     gone = (VolumeState(v.name, v.size, content[v.uuid], None, (), (), (), True) for v in deleted)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fixtures.hostile.corpus import Image
-from tests.hostile.doors import Door
+from tests.hostile.doors import ALONE, LINE, SNAPSHOT, UNDER, WORN, Door
 from tests.hostile.watch import Seen
 
 SECONDS, MEMORY = 150.0, 400 * 2**20  # what a case may cost: processor time, and bytes of memory
@@ -55,7 +55,8 @@ def _outcome(image: Image, door: Door, seen: Seen) -> tuple[str, str, str | None
     looks, mends = door.words.split()[0] in ("verify", *_MENDING), door.words.split()[0] in _MENDING
     said = answer.stderr + (answer.stdout if looks else "")
     if answer.code == 0:
-        return _accepted(image, door)
+        outcome, why, fault = _accepted(image, door)
+        return outcome, why, fault or _spread(door, answer.changed)
     own = _RECORDS if mends else _SERVERS if door.name.startswith("serve") else _NONE
     if changed := [name for name in answer.changed if not own.search(name)]:
         return "refused", "", f"it was refused, yet the store changed: {', '.join(changed[:5])}"
@@ -77,6 +78,17 @@ def _accepted(image: Image, door: Door) -> tuple[str, str, str | None]:
     if image.harmless and re.fullmatch(image.harmless[0], door.name):
         return "harmless", image.harmless[1], None
     return "harmless", "", "it was let in"
+
+
+def _spread(door: Door, changed: Iterable[str]) -> str | None:
+    """Return what changed of images that are nobody's concern at this door: they hold what they did."""
+    own = {"active": ALONE, "snapshot": LINE, "trash": WORN, "stray": LINE}.get(door.place)
+    others = [f"vol-{uuid}/" for uuid in (ALONE, LINE, WORN) if uuid != own and uuid not in door.words]
+    frozen = [SNAPSHOT, UNDER] if door.place == "stray" else []
+    for name in changed:
+        if name.endswith(".qcow2") and any(part in name for part in (*others, *(f"/{u}.qcow2" for u in frozen))):
+            return f"it was let in, and another image changed: {name}"
+    return None
 
 
 def _opened(seen: Seen, usual: frozenset[tuple[str, str]], scene: Path) -> str | None:
