@@ -76,7 +76,7 @@ def run(cases: Sequence[Case], directory: Path, mutant: str) -> tuple[frozenset[
     sound = [(mutants.SOUND.name, door) for door in dict.fromkeys(door for _, door in cases)]
     seen = list(watch.run([*sound, *cases], directory, mutant))
     for each in seen[: len(sound)]:
-        well = each.answer.code == 0 or "stray-file" in each.answer.stdout
+        well = each.answer.code == 0 or judge.STRAY.search(each.answer.stdout)
         assert mutant != mutants.NONE or well, f"a sound image fails: {each.answer}"
     return judge.usual(seen[: len(sound)]), seen[len(sound) :]
 

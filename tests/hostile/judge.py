@@ -15,6 +15,7 @@ SECONDS, MEMORY = 150.0, 400 * 2**20  # what a case may cost: processor time, an
 _CORRUPT, _FAILED = 6, 8
 _MENDING = ("repair", "rebuild")  # they tell what they left on stdout, and may write records
 _CODE = (sys.prefix, sys.base_prefix, "/usr/lib", "/lib", "/usr/local/lib", str(Path(__file__).parents[2]))
+STRAY = re.compile("^(left: )?(stray-file|record-missing): ", re.MULTILINE)  # what verify and repair call one
 _NUMBERS = re.compile(r"\d+")
 _NONE, _RECORDS = re.compile(r"(?!)"), re.compile(r"\.json$")
 _SERVERS = re.compile("^accounts.json$|^server")  # what a server's first start writes
@@ -67,7 +68,7 @@ def _outcome(image: Image, door: Door, seen: Seen) -> tuple[str, str, str | None
     if answer.code != _CORRUPT and not (answer.code in (2, 7) and image.deep):
         return "refused", "", f"exit code {answer.code}: {said.strip()[:300]}"
     pattern = image.why if door.place == "outside" and "--chain" not in door.name else f"{image.inside}|{image.why}"
-    if door.unopened or re.search(pattern, said) or (door.place == "stray" and "stray-file" in said):
+    if door.unopened or re.search(pattern, said) or (door.place == "stray" and STRAY.search(said)):
         return "refused", "", None
     return "refused", "", f"refused for another reason: {said.strip()[:300]}"
 
