@@ -92,7 +92,7 @@ def problems(root: Path, directories: Iterable[Path], wait: float, rate: int | N
     for directory in directories:
         with suppress(errors.Corrupt, errors.NotFound, FileNotFoundError):  # told of elsewhere, or gone
             for uuid in sorted(records.contents(directory).snapshots):
-                with suppress(errors.NotFound, FileNotFoundError):
+                with suppress(errors.NotFound, errors.Corrupt, FileNotFoundError):
                     found = _of(root, directory, uuid, wait, rate)
                     yield from health.readable(uuid, directory / layout.image(uuid), found)
 

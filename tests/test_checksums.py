@@ -1,6 +1,9 @@
 """Checksums: a frozen image that changes is found and named; verbs that rewrite one on purpose raise no alarm."""
 
 import hashlib
+import re
+import shutil
+import subprocess
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -18,6 +21,8 @@ from tests.crash.strace import Kill, Point
 from tests.oracle import CLUSTER, Oracle
 from tests.prepared import Prepared
 from tests.qcow2_forge import set_refcount
+
+UNITS = Path(__file__).parents[1] / "systemd"
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +176,45 @@ def test_the_command_gives_all_snapshots_a_checksum(store: Prepared) -> None:
     assert len(line.json("snapshot", "checksum", "db/first")["inventories"]) == 1
     flip(store.image(store.second), store.image(store.second).stat().st_size - 1)
     assert line("verify", "--deep", "--rate", "100M").stdout.startswith("content-changed: ")
+
+
+def test_one_bad_image_keeps_no_other_from_its_checksum_nor_from_being_compared(store: Prepared) -> None:
+    bad, good = sorted((store.first, store.second))
+    for uuid in (bad, good):
+        store.edit(uuid, checksum=None)
+    store.image(bad).unlink()
+    ended = CommandLine(store.root)("snapshot", "checksum")
+    assert ended.code == 6 and f"{bad}.qcow2 is missing" in ended.stderr and ended.stderr.count("error: ") == 1
+    assert good in ended.stdout and bad not in ended.stdout and kept(store, good) is not None
+
+    store.edit(bad, checksum="sha256:" + "0" * 64)
+    store.image(bad).symlink_to(store.image(good))
+    flip(store.image(good), store.image(good).stat().st_size - 1)
+    assert ("content-changed", good) in {(each.kind, each.object) for each in store.engine.verify(deep=True)}
+
+
+def test_each_night_all_is_compared_and_what_is_new_gets_its_checksum_whatever_was_found(store: Prepared) -> None:
+    unit = (UNITS / "snapengine-verify.service").read_text()
+    compare, note = re.findall(r"^Exec(?:Start|StopPost)=/usr/local/bin/snapengine (.*)$", unit, re.MULTILINE)
+    run = CommandLine(store.root)
+    assert run.text(*compare.split()) == "no problems\n"
+    new = store.oracle.create(store.volume, "new").uuid
+    flip(store.image(store.first), store.image(store.first).stat().st_size - 1)
+    ended = run(*compare.split())
+    assert ended.code == 6 and ended.stdout.startswith("content-changed: ")
+    run.text(*note.split())
+    assert kept(store, new) is not None
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
+def test_systemd_takes_the_units_of_the_night(tmp_path: Path) -> None:
+    for path in UNITS.glob("snapengine-verify.*"):
+        text = path.read_text().replace("/usr/local/bin/snapengine", "/bin/true")
+        (tmp_path / path.name).write_text(text)
+    units = sorted(tmp_path.iterdir())
+    assert len(units) == 2
+    done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "snapengine" not in done.stderr, done.stderr
 
 
 def test_an_export_tells_the_checksum_of_its_file(store: Prepared, tmp_path: Path) -> None:

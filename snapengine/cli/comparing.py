@@ -1,5 +1,6 @@
 """snapengine snapshot diff and size: what the images' tables tell of snapshots."""
 
+import functools
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -78,12 +79,26 @@ def checksum(snapshots: tuple[str, ...], rate: int | None) -> None:
 
     It is the sha256 of the image's file, kept in its record; one that has it already is only told. 'verify --deep'
     finds what changes since. The image is read without a lock, so other work goes on. A verb that rewrites the image
-    (a delete that joins layers, shrink, repair) drops its checksum.
+    (a delete that joins layers, shrink, repair) drops its checksum. What can't be read is told, and the others get
+    theirs all the same.
     """
     engine = session.engine()
     found = [engine.find_snapshot(each) for each in snapshots] or [s.uuid for s in engine.list_snapshots()]
     made: list[Checksum] = []
+    failed: list[errors.Error] = []
     for each in found:
-        with progress.shown("reading", lambda: engine.get_snapshot(found[len(made)]).size) as report:
-            made.append(engine.checksum_snapshot(each, rate=rate, progress=report))
+        try:
+            with progress.shown("reading", functools.partial(_size, engine, each)) as report:
+                made.append(engine.checksum_snapshot(each, rate=rate, progress=report))
+        except errors.Error as e:
+            if snapshots or not isinstance(e, errors.NotFound):  # else it was deleted since all were listed
+                failed.append(e)
     show.many(made, ("uuid", "checksum", "path"))
+    for fault in failed[:-1] if not show.in_json() else ():
+        click.echo(text.plain(f"error: {fault}"), err=True)
+    if failed:
+        raise failed[-1]
+
+
+def _size(engine: "snapengine.Engine", snapshot: str) -> int:
+    return engine.get_snapshot(snapshot).size
