@@ -128,6 +128,13 @@ def test_what_stands_behind_a_body_in_pieces_is_no_header_and_takes_no_memory(st
         assert memory(strict) - small < 20 * MIB
 
 
+def test_a_hundred_headers_are_enough(strict: Server) -> None:
+    get = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
+
+    assert strict.raw(get + b"a: b\r\n" * 99 + b"\r\n").startswith(b"HTTP/1.1 200 ")
+    assert strict.raw(get + b"a: b\r\n" * 100 + b"\r\n").startswith(b"HTTP/1.1 400 ")
+
+
 def test_headers_of_a_next_request_have_an_end_while_a_call_runs_too(strict: Server) -> None:
     client = strict.client()
     volume = client.volume()

@@ -17,6 +17,7 @@ from typing import ClassVar
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEADERS = 64 * 2**10  # bytes, with the request line
+MAX_COUNT = 100  # headers; a short one takes thirty times its bytes of memory
 _SECONDS = 30.0
 
 
@@ -58,6 +59,8 @@ class Connection(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; a trailer would count as one, and there may be trailers without end."""
         if self._in_headers:
+            if len(self.headers) == MAX_COUNT:
+                raise ValueError("too many headers")  # which the parser makes an error of its own
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
