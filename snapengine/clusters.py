@@ -29,13 +29,18 @@ _ZEROS = re.compile(rb"\0*")  # ten times as fast as to search for what is none
 
 
 class Image(NamedTuple):
-    """An open image as its tables are read; length is that of the file, cluster that of one, path for errors only."""
+    """
+    An open image as its tables are read; length is that of the file, cluster that of one, path for errors only.
+
+    whole: a file that ends within data that its tables name is refused, and not only one that ends before.
+    """
 
     fd: int
     header: Header
     length: int
     cluster: int
     path: Path | str
+    whole: bool = False
 
     def refused(self, check: str, why: str) -> errors.Refused:
         """Return the error that refuses the image; check is the name of the reason."""
@@ -68,6 +73,17 @@ class Stored(NamedTuple):
 def opened(fd: int, header: Header, path: Path | str = "") -> Image:
     """Return the image open at fd, whose header has passed the inspector."""
     return Image(fd, header, os.fstat(fd).st_size, header.cluster_size, path)
+
+
+def require_whole(fd: int, header: Header, path: Path | str) -> None:
+    """
+    Refuse the image open at fd where its file ends within data that a guest sees, or before.
+
+    QEMU never leaves data so: it fills each cluster that it takes, with extended L2 entries each subcluster. What
+    compressed data has lost of its last 512 bytes does not show. Errors as for runs.
+    """
+    for _ in runs(opened(fd, header, path)._replace(whole=True)):
+        pass
 
 
 def runs(image: Image) -> Iterator[Run]:
@@ -184,18 +200,19 @@ def _check(image: Image, run: Run, entry: int) -> None:
         raise image.refused("l2-entry", f"an L2 table has an entry with reserved bits, {entry:#x}")
     if host % image.cluster:
         raise image.refused("cluster-unaligned", f"its cluster at {host} is not aligned")
-    if host and host + (run.clusters - 1) * image.cluster + _last_subcluster(image, run.bits) >= image.length:
+    last = (run.clusters - 1) * image.cluster  # where the last cluster begins in the run
+    if host and host + last + _needed(image, run.bits, header.size - run.start - last) > image.length:
         raise image.refused("cluster-outside", f"its clusters from {host} on lie outside the file; was it cut off?")
     if header.extended_l2 and run.bits & WHOLE & (run.bits >> SUBCLUSTERS if host else WHOLE):
         raise image.refused("l2-subclusters", f"an L2 table has impossible subclusters, {run.bits:#x}")
 
 
-def _last_subcluster(image: Image, bits: int) -> int:
-    """Return where in a cluster the last subcluster begins that holds data; 0 in an image without subclusters."""
-    if not image.header.extended_l2:
-        return 0
-    last: int = (bits & WHOLE).bit_length() - 1
-    return max(last, 0) * (image.cluster // SUBCLUSTERS)
+def _needed(image: Image, bits: int, seen: int) -> int:
+    """Return how many bytes of a cluster, of which a guest sees seen at most, must be in the file."""
+    last: int = (bits & WHOLE).bit_length() - 1  # the last subcluster that holds data
+    if not image.whole or last < 0:
+        return max(last, 0) * (image.cluster // SUBCLUSTERS) + 1 if image.header.extended_l2 else 1
+    return max(min((last + 1) * image.cluster // SUBCLUSTERS, seen), 1)
 
 
 def _stored(image: Image, entry: int) -> Stored:
@@ -203,6 +220,9 @@ def _stored(image: Image, entry: int) -> Stored:
     bits = 62 - (image.header.cluster_bits - 8)
     host = entry & ((1 << bits) - 1)
     sectors = (entry & (_COMPRESSED - 1)) >> bits
-    if not 0 < host < image.length:
-        raise image.refused("cluster-outside", f"its compressed cluster at {host} lies outside the file")
-    return Stored(host, (sectors + 1) * units.SECTOR - host % units.SECTOR)
+    length = (sectors + 1) * units.SECTOR - host % units.SECTOR
+    needed = length - units.SECTOR if image.whole else 0  # it may end anywhere in its last sector
+    if not 0 < host < image.length or host + needed >= image.length:
+        why = f"its compressed cluster at {host} lies outside the file; was it cut off?"
+        raise image.refused("cluster-outside", why)
+    return Stored(host, length)

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from snapengine import arguments, command, driver, duplicate, durable, errors, inside, sources, volume
+from snapengine import arguments, clusters, command, driver, duplicate, durable, errors, inside, qcow2, sources, volume
 from snapengine.driver import Format
 from snapengine.inventory import Volume
 from snapengine.printed import Progress
@@ -57,11 +57,11 @@ def remove(layer: Layer) -> None:
 
 def sound_size(source: Source, file: Path) -> int:
     """
-    Return the size in bytes that a guest sees; Refused where qemu-img finds the image damaged.
+    Return the size in bytes that a guest sees; Refused where qemu-img finds the image damaged, or data is cut off.
 
     What a cut-off image has lost would be copied as zeros, and qemu-img would call that a success.
     """
-    top, *below = source.paths[:-1] if source.raw_base else source.paths
+    top, *below = (layer.path for layer in source.headed)
     try:
         size = driver.virtual_size(top, source.format)
         found = [driver.check(top, source.format), *map(driver.check, below)]
@@ -73,6 +73,8 @@ def sound_size(source: Source, file: Path) -> int:
     wrong = sum(check.corruptions + check.check_errors for check in found)
     if wrong:
         raise errors.Refused(path=file, why=f"qemu-img found {wrong} errors in it; was it cut off?", check="damaged")
+    for layer in source.headed if source.format == "qcow2" else ():
+        clusters.require_whole(layer.fd, qcow2.read_header(layer.fd, path=layer.file), layer.file)
     return size
 
 

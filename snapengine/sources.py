@@ -59,6 +59,11 @@ class Source(NamedTuple):
         """Return the paths that a tool is given."""
         return tuple(layer.path for layer in self.layers)
 
+    @property
+    def headed(self) -> tuple[Layer, ...]:
+        """Return the layers but for a raw base, which has no header."""
+        return self.layers[:-1] if self.raw_base else self.layers
+
 
 @contextmanager
 def open_source(opened: Store, file: Path, fmt: Format | None, *, raw_base: bool = False) -> Iterator[Source]:
@@ -82,8 +87,7 @@ def open_source(opened: Store, file: Path, fmt: Format | None, *, raw_base: bool
 
 def _secured(opened: Store, source: Source, stack: ExitStack) -> Source:
     """Return source, each image that a stranger can still write to replaced by a copy, and all that inspected anew."""
-    headed = source.layers[:-1] if source.raw_base else source.layers
-    risky = [layer.fd for layer in headed if source.format != "raw" and not custody.is_ours(layer.fd)]
+    risky = [layer.fd for layer in source.headed if source.format != "raw" and not custody.is_ours(layer.fd)]
     if not risky:
         return source
     copies = dict(zip(risky, custody.copies(opened, risky, stack)))
@@ -98,7 +102,7 @@ def _secured(opened: Store, source: Source, stack: ExitStack) -> Source:
 
 def _inspect_again(source: Source) -> None:
     """Raise Busy unless each qcow2 image stands on what it stood on when its chain was followed; Refused for bad."""
-    for at, layer in enumerate(source.layers[:-1] if source.raw_base else source.layers):
+    for at, layer in enumerate(source.headed):
         below = source.layers[at + 1 : at + 2]
         on_raw = source.raw_base and below == source.layers[-1:]
         same = _backing(layer, source.raw_base) == (below[0].file.name if below else None)

@@ -21,7 +21,7 @@ from snapengine import command, errors, extents, qcow2
 from snapengine.driver import Format
 from snapengine.engine import Engine
 from snapengine.inventory import VolumeType
-from tests import prepared, privileged
+from tests import images, prepared, privileged
 from tests import qcow2_forge as forge
 from tests.prepared import Prepared
 
@@ -563,6 +563,52 @@ def test_an_image_of_which_data_is_cut_off_is_not_imported_as_zeros(
     os.truncate(path, int(len(path.read_bytes().rstrip(b"\0")) * part))
     with refused(template, errors.Refused, f"refused image {path}: .*"):
         template.engine.import_volume(path, format=fmt)
+
+
+SHAPES = {
+    "plain": ([], 1),
+    "plain, all but a byte of its last cluster": ([], 2**16 - 1),
+    "large clusters": (["-o", "cluster_size=2M"], 512),
+    "preallocated": (["-o", "preallocation=falloc"], 4096),
+    "extended L2": (["-o", "extended_l2=on,cluster_size=128k"], 1),
+    "compressed": (["-c"], 1536),
+    "compressed with zstd": (["-c", "-o", "compression_type=zstd"], 1536),
+}
+
+
+@pytest.mark.parametrize(
+    ("shape", "chain"), [*((shape, False) for shape in SHAPES), ("plain", True)],
+    ids=[*SHAPES, "plain, with its chain"],
+)  # fmt: skip
+def test_an_image_whose_last_cluster_is_cut_off_is_not_imported_and_a_whole_one_is(
+    store: Prepared, tmp_path: Path, shape: str, chain: bool
+) -> None:
+    options, lost = SHAPES[shape]
+    raw, path = tmp_path / "raw", tmp_path / "image.qcow2"
+    content = b"".join(bytes([number]) * 256 for number in range(256)) * 31 + os.urandom(2**15) + b"x" * 2**15
+    raw.write_bytes(content)
+    qemu_img("convert", "-f", "raw", "-O", "qcow2", *options, raw, path)
+    whole = path.read_bytes()
+    bring: Verb = lambda s: s.engine.import_chain(path) if chain else s.engine.import_volume(path)  # noqa: E731
+    os.truncate(path, len(whole) - lost)
+    with refused(store, errors.Refused, f"refused image {path}: .*outside the file; was it cut off"):
+        bring(store)
+    path.write_bytes(whole)
+    store.oracle.expected[cast(Any, bring(store)).uuid] = content
+    store.oracle.check()
+
+
+@pytest.mark.parametrize("writes", ["write -P 7 0 512", "write -P 7 64k 4k", "write -c -P 7 0 128k"])
+def test_an_image_whose_file_ends_within_a_cluster_as_qemu_leaves_it_is_imported(
+    store: Prepared, tmp_path: Path, writes: str
+) -> None:
+    path = tmp_path / "image.qcow2"
+    qemu_img("create", "-q", "-f", "qcow2", "-o", "extended_l2=on,cluster_size=128k", path, str(MIB - 512))
+    subprocess.run(["qemu-io", "-f", "qcow2", "-c", writes, path], check=True, stdout=subprocess.DEVNULL)
+    assert path.stat().st_size % 2**17
+    made = store.engine.import_volume(path)
+    store.oracle.expected[made.uuid] = images.read(path)
+    store.oracle.check()
 
 
 def test_an_image_that_is_not_there_is_not_found(template: Prepared, tmp_path: Path) -> None:
