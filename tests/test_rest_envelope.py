@@ -198,6 +198,8 @@ def test_a_body_in_pieces_is_read_and_bounded(server: Server, client: Client) ->
     )
 
     assert b'"inventory"' in server.raw(head + b"8\r\n{\"params\r\n10\r\n\":{\"name\":\"in\"}}\r\n0\r\n\r\n")
+    login = b"PUT /zstack/v1/accounts/login HTTP/1.1\r\nHost: x\r\nContent-Length: 20000\r\n\r\n"
+    assert b"larger than 16384" in server.raw(login)  # of whom nobody knows
     assert b"HTTP/1.1 413" in server.raw(head + b"200000\r\n" + b"x" * 0x200000 + b"\r\n0\r\n\r\n")
 
 

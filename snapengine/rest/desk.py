@@ -81,8 +81,8 @@ class Desk:
         return replies.accepted(b"{}") if outcome is RUNNING else replies.ended(outcome)
 
     async def _body(self, said: Said, match: Match) -> bodies.Body:
-        """Return the body of a request that can mean one call only."""
-        raw = await message.body(said.request, self._options.idle_seconds)
+        """Return the body of a request that can mean one call only, and needs no authorization."""
+        raw = await message.body(said.request, self._options.idle_seconds, message.AT_THE_DOOR)
         return message.meant(match, raw, message.parameters(said.request))[1]
 
     def _who(self, said: Said) -> Who:

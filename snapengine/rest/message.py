@@ -15,23 +15,28 @@ from snapengine.rest.faults import Malformed
 from snapengine.rest.routes import Call, Match
 
 MAX_BODY = 2**20  # bytes
+AT_THE_DOOR = 2**14  # bytes of a body from somebody unknown, of whom there may be thousands at once
 Raw = Mapping[str, msgspec.Raw]
 Some = TypeVar("Some", bound=Body)
 _CHOSEN = re.compile(r"^Invalid enum value .* - at `\$\.(\w+)`$", re.DOTALL)  # as msgspec tells it
 
 
-async def body(request: Request, seconds: float) -> bytes:
-    """Return the body; Malformed (413) for one over 1 MiB, (408) for a sender that takes more than so many seconds."""
+async def body(request: Request, seconds: float, most: int = MAX_BODY) -> bytes:
+    """
+    Return the body, of most bytes at most.
+
+    Raises Malformed (413) for a larger one, (408) for a sender that takes more than so many seconds.
+    """
     said = request.headers.get("content-length", "0")
-    if not said.isdecimal() or int(said[:20]) > MAX_BODY:
-        raise Malformed(413, f"the body is larger than {MAX_BODY} bytes")
+    if not said.isdecimal() or int(said[:20]) > most:
+        raise Malformed(413, f"the body is larger than {most} bytes")
     found = bytearray()
     try:
         async with asyncio.timeout(seconds):
             async for piece in request.stream():
                 found += piece
-                if len(found) > MAX_BODY:
-                    raise Malformed(413, f"the body is larger than {MAX_BODY} bytes")
+                if len(found) > most:
+                    raise Malformed(413, f"the body is larger than {most} bytes")
     except TimeoutError as e:
         raise Malformed(408, "the body did not come in time") from e
     return bytes(found)
