@@ -5,18 +5,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from snapengine import chain, command, driver, errors, layout, maps, presence, tables
+from snapengine import chain, command, driver, errors, layout, maps, presence, standing, tables
 from snapengine.inventory import Struct
 
 AGREE = "'snapengine repair' lets the record follow the images; where it can't, restore what is wrong from a backup"
 REMAKE = "'snapengine rebuild' makes it again as far as the images tell; a backup may know more"
 AGAIN = "mend that, then run 'snapengine rebuild' again"
 RESTORE_IMAGE = "restore the file from a backup"
+_RENAME = f"'snapengine repair' mends it if the name is that of its own parent; else {RESTORE_IMAGE}"
 REVERT = f"{RESTORE_IMAGE}, or take the volume back to a snapshot, if it has one, with 'snapengine snapshot revert'"
 SETTLE = "the next verb on the volume, or 'snapengine status', finishes or undoes it"
 READ = "run as the store's owner, who may read it; after an error of the disk look into the kernel's log"
 TIDY = "harmless; the next verb that changes the volume removes it, as 'snapengine repair' does"
-RESTORE_ROOM = "harmless; 'qemu-img check -r leaks' gives the room back while no VM runs"
+RESTORE_ROOM = "harmless; 'snapengine repair' gives the room back while no VM runs"
 
 Kind = Literal[  # stable words, told in docs/reliability.md
     "unfinished", "journal-damaged", "stray-file", "record-missing", "record-damaged", "duplicate-uuid", "unreadable",
@@ -38,6 +39,9 @@ _KINDS: Mapping[str, Kind] = {
     "backing-format-twice": "backing-format",
     "backing-format": "backing-format",
 }
+
+
+NAMES: frozenset[Kind] = frozenset({"backing-outside", "backing-format"})
 
 
 class Problem(Struct, frozen=True, kw_only=True):
@@ -98,10 +102,11 @@ def of_image(
     try:
         layer, is_cut_off = _looked_at(path)
     except errors.Refused as e:
-        yield problem(_KINDS.get(e.check, "image-refused"), uuid, path, str(e), repair)
+        kind = _KINDS.get(e.check, "image-refused")
+        yield problem(kind, uuid, path, str(e), _RENAME if kind in NAMES and not layout.is_trash(name) else repair)
         return
     if layer.backing != backing:
-        message = f"the image stands on {layer.backing}, the record says {backing}"
+        message = f"the image {standing.told(layer.backing, backing)}"
         yield problem("wrong-backing", uuid, path, message, AGREE)
     if size is not None and layer.header.size != size:
         message = f"the image has {layer.header.size} bytes, the record says {size}"

@@ -18,14 +18,15 @@ from snapengine.store import Store
 _RECORDS: set[Kind] = {
     "wrong-latest", "wrong-distance", "torn-tree", "wrong-current", "wrong-backing", "wrong-size", "wrong-group",
 }  # fmt: skip
-_NAMES: set[Kind] = {"backing-outside", "backing-format"}
 _WHY: dict[Kind, str] = {
     "stray-file": "nobody knows whether it holds data that nothing else does",
     "record-missing": "a record has to be made for it: 'snapengine rebuild' does that",
-    "record-damaged": "what it said would be lost: 'snapengine rebuild' makes it again as far as the images tell",
+    "record-damaged": "what it said would be lost",
     "duplicate-uuid": "nobody can tell which of both is meant",
     "image-shared": "only you know who else uses the other name",
     "image-missing": "what it held is nowhere else",
+    "image-truncated": "what it held is nowhere else",
+    "image-foreign": "what it held is nowhere else",
     "image-corrupt": "a repair of it would guess, and may drop data",
     "base-missing": "what it held is nowhere else",
     "content-changed": "what it held is nowhere else",
@@ -34,6 +35,10 @@ _WHY: dict[Kind, str] = {
     "journal-damaged": "it may be all that tells of an operation that was cut off",
     "image-leaks": "it could not be done now",
 }
+_CHANGED = (
+    "its checksum tells that the image was changed, not the record: 'qemu-img rebase -u -F qcow2 -b' with the name "
+    "that the record says puts its header back"
+)
 _ROUNDS = 3  # what lies under a bad header shows in the second
 _OTHER = "nothing says for certain what is right"
 
@@ -75,7 +80,7 @@ def repair(opened: Store, volumes: tuple[str, ...], wait: float, dry_run: bool) 
 
 def _concerned(opened: Store, problems: tuple[Problem, ...]) -> Iterator[Path]:
     """Give the directories in which something may be put right."""
-    kinds = _RECORDS | _NAMES | {"image-leaks"}
+    kinds = _RECORDS | health.NAMES | {"image-leaks"}
     at = {Path(each.path).parent for each in problems if each.kind in kinds or health.is_half_made(Path(each.path))}
     yield from (directory for directory in store.all_directories(opened.root) if directory in at)
 
@@ -90,6 +95,10 @@ def _mended(
     """
     here = [problem for problem in problems if Path(problem.path).parent == directory]
     wrong = [problem for problem in here if problem.kind in _RECORDS]
+    changed = {problem.object for problem in here if problem.kind == "content-changed"}
+    if any(problem.kind == "wrong-backing" and problem.object in changed for problem in wrong):
+        why |= dict.fromkeys(wrong, _CHANGED)
+        wrong = []
     for made in remaking.correct(opened, directory, wait, dry_run) if wrong else ():
         yield made, tuple(problem for problem in wrong if problem.object == made.object)
     active = layout.volume_of(directory)
@@ -113,7 +122,7 @@ def _mend(opened: Store, directory: Path, problem: Problem, wait: float, dry_run
             return "removed"
     if layout.is_trash(path.name):
         return None
-    if problem.kind in _NAMES:
+    if problem.kind in health.NAMES:
         renewal.backing(opened, directory, problem.object, wait, dry_run)
         return "mended"
     if problem.kind == "image-leaks":

@@ -56,7 +56,7 @@ def recorded(root: Path, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
 
 def told(backing: str | None, recorded: str | None) -> str:
     """Return how it is said that an image stands on another one than its record tells."""
-    return f"stands on {backing or 'nothing'}, its record says {recorded or 'nothing'}"
+    return f"stands on {backing or 'nothing'}, the record says {recorded or 'nothing'}"
 
 
 def _told(layer: Layer) -> str | None:

@@ -1,6 +1,7 @@
 """The store at a glance, and the settings that hold for all of it."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,6 +76,7 @@ def status(opened: Store) -> Status:
     found = [each for directory in store.directories(opened.root) if (each := _looked_at(directory)) is not None]
     space = os.statvfs(opened.root)
     every = [each.contents for each in found if each.contents is not None]
+    discarded = [each for directory in deleted.directories(opened.root) if (each := _looked_at(directory)) is not None]
     gone = discard.items(opened)
     items = [*gone, *(item for contents in every for item in contents.trash.values())]
     depths = [record.distance for contents in every for record in contents.snapshots.values()]
@@ -85,7 +87,7 @@ def status(opened: Store) -> Status:
         free=space.f_bavail * space.f_frsize,
         used=sum(each.used for each in found) + sum(item.size for item in gone),
         volumes=len(found),
-        deleted_volumes=len(gone),
+        deleted_volumes=len(discarded),
         snapshots=sum(each.snapshots for each in found),
         deepest_chain=max(depths, default=0),
         max_incremental_snapshot_num=opened.record.max_incremental_snapshot_num,
@@ -93,7 +95,7 @@ def status(opened: Store) -> Status:
         trash_items=len(items),
         trash=sum(item.size for item in items),
         unfinished=_unfinished(opened),
-        damaged=sum(each.damaged for each in found) + _damaged_entries(opened.root),
+        damaged=sum(each.damaged for each in (*found, *discarded)) + _damaged_elsewhere(opened.root),
     )
 
 
@@ -116,8 +118,14 @@ def _looked_at(directory: Path) -> _Found | None:
     return _Found(contents, len(set(names) - {volume}), len(bad), deleted.allocated(directory))
 
 
-def _damaged_entries(root: Path) -> int:
+def _damaged_elsewhere(root: Path) -> int:
+    """Return how many entries of the journal are damaged, the accounts' record with them."""
     found = 0
+    with suppress(OSError):  # who may not read it is no judge
+        try:
+            store.read_accounts(root)
+        except errors.Corrupt:
+            found += 1
     for operation in journal.operations(root):
         try:
             journal.read(root, operation)

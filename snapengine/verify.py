@@ -41,7 +41,7 @@ _LEAVE = "leave it where it is: it holds data of the volume; 'snapengine rebuild
 _ADOPT = "'snapengine rebuild' makes a record for it; move it out of the store only if it is none of this volume"
 _MOVE_COPY = "move one of them out of the store"
 _SEPARATE = "copy the file and put the copy in its place: what is written to one name shows in the other"
-_REGROUP = "harmless; 'snapengine repair' puts it right if that group is there, else restore its record from a backup"
+_REGROUP = "harmless; 'snapengine repair' puts it right, or 'snapengine rebuild' where the group's record is lost"
 
 
 class _Look:

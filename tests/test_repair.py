@@ -114,9 +114,9 @@ def truncated(store: Prepared) -> None:
 LEFT: dict[str, tuple[str, Callable[[Prepared], object], str]] = {
     "a stray file": ("stray-file", lambda s: (s.directory / "copy.qcow2").touch(), "nobody knows"),
     "a missing image": ("image-missing", lambda s: s.image(s.second).unlink(), "nowhere else"),
-    "a damaged record": ("record-damaged", lambda s: os.truncate(s.record(s.second), 9), "snapengine rebuild"),
-    "a lost parent's record": ("record-damaged", lambda s: s.record(s.first).unlink(), "snapengine rebuild"),
-    "a truncated image": ("image-truncated", truncated, "nothing says for certain"),
+    "a damaged record": ("record-damaged", lambda s: os.truncate(s.record(s.second), 9), "would be lost"),
+    "a lost parent's record": ("record-damaged", lambda s: s.record(s.first).unlink(), "would be lost"),
+    "a truncated image": ("image-truncated", truncated, "nowhere else"),
     "a name that leads out": ("backing-outside", lambda s: rebase(s.image(s.second), "/etc/passwd"), "not known"),
     "another volume's file": ("backing-outside", lambda s: rebase(s.image(s.second), f"/x/{s.first}.qcow2"), "not kn"),
     "corruption": ("image-corrupt", lambda s: set_refcount(s.image(s.first), 0, 0), "would guess"),
@@ -135,6 +135,31 @@ def test_what_could_lose_something_is_left_as_it_is_with_the_reason(store: Prepa
     (left,) = done.left
     assert left.kind == kind and why in left.why
     assert {path: path.read_bytes() for path in store.root.rglob("*.qcow2")} == contents
+
+
+def test_no_record_follows_an_image_that_was_changed_as_its_checksum_tells(store: Prepared) -> None:
+    """The record then is all that says what the image stood on; its header put back, all is as it was."""
+    store.engine.checksum_snapshot(store.second)
+    rebase(store.image(store.second), "")
+    record = store.record(store.second).read_bytes()
+    done = store.engine.repair()
+    assert done.repaired == () and {left.kind for left in done.left} == {"wrong-backing", "content-changed"}
+    (named,) = (left.why for left in done.left if left.kind == "wrong-backing")
+    assert "'qemu-img rebase -u -F qcow2 -b' with the name that the record says" in named
+    assert store.record(store.second).read_bytes() == record
+
+    rebase(store.image(store.second), f"{store.first}.qcow2")
+    assert store.engine.verify(deep=True) == ()
+    store.oracle.check()
+
+
+def test_the_advice_for_what_a_repair_mends_is_a_repair(store: Prepared) -> None:
+    set_refcount(store.image(store.first), 9, 1)
+    rebase(store.image(store.second), str(store.image(store.first)))
+    found = store.engine.verify(deep=True)
+    assert {each.kind for each in found} == {"image-leaks", "backing-outside"}
+    assert all("'snapengine repair'" in each.repair for each in found)
+    assert store.engine.repair().left == ()
 
 
 def test_an_image_that_a_vm_has_is_left_for_later(store: Prepared) -> None:

@@ -83,7 +83,7 @@ def test_what_stands_on_another_image_than_its_record_says_is_not_taken_for_what
     header = store.image(store.second).read_bytes()
     _rename_backing(store.image(store.second), "-b", "")
     before = engine.list_trash()
-    told = rf"image .*{store.second}.qcow2 stands on nothing, its record says {store.first}.qcow2; run 'snap"
+    told = rf"image .*{store.second}.qcow2 stands on nothing, the record says {store.first}.qcow2; run 'snap"
     for refused in (engine.revert, engine.preview_revert):
         with pytest.raises(errors.Corrupt, match=told):
             refused(top)

@@ -247,7 +247,7 @@ ROWS = [
     Row("wrong-backing", "of a trash item", lambda s: rebase(s.image(s.item), f"{s.first}.qcow2"), item,
         lambda s: s.image(s.item), "the image stands on"),
     Row("wrong-backing", "no tree is current", lambda s: trees(s, lambda t: t[0].update(current=False)), volume,
-        lambda s: s.image(s.volume), "stands on .*, the record says None"),
+        lambda s: s.image(s.volume), "stands on .*, the record says nothing"),
     Row("wrong-size", "in the record", lambda s: s.edit(s.volume, size=512), volume, lambda s: s.image(s.volume),
         "the image has 1048576 bytes, the record says 512"),
     Row("wrong-size", "of the image", lambda s: qemu_img("resize", "-q", "-f", "qcow2", s.image(s.volume), "2M"),

@@ -90,10 +90,20 @@ def test_without_the_accounts_record_each_command_that_needs_it_tells_what_helps
     run = CommandLine(tmp_path / "storage")
     run.text("init")
     (tmp_path / "storage" / "accounts.json").unlink()
+    assert run.json("status")["damaged"] == 1
     for words in (["account", "list"], ["volume", "create", "db", "--size", "1M"], ["account", "create", "bob"]):
         assert "accounts.json is missing; 'snapengine rebuild' makes it again" in run.error(6, *words)
     run.text("rebuild")
     run.text("volume", "create", "db", "--size", "1M")
+
+
+def test_the_status_counts_a_deleted_volume_whose_record_is_damaged(oracle: Oracle) -> None:
+    volume = oracle.volume()
+    oracle.delete_volumes(volume)
+    (record,) = (oracle.engine.root / "trash").rglob(f"{volume}.json")
+    record.write_text("{")
+    found = oracle.engine.status()
+    assert (found.deleted_volumes, found.damaged) == (1, 1)
 
 
 @pytest.mark.parametrize("name", ["accounts.json", "journal/{}.json", "record"])
