@@ -1,5 +1,6 @@
 """Who a request is from: logins, sessions, signatures, accounts and what they may see."""
 
+import asyncio
 import email.utils
 import hashlib
 import time
@@ -10,7 +11,7 @@ import pytest
 
 from snapengine import passwords
 from snapengine.engine import Engine
-from snapengine.rest import bodies, faults, routes, sessions, signatures, worker
+from snapengine.rest import bodies, faults, logins, routes, sessions, signatures, worker
 from snapengine.rest.authority import Accounts
 from snapengine.rest.things import Thing
 from snapengine.rest.worker import Task
@@ -95,6 +96,21 @@ def test_another_accounts_objects_are_unknown_to_reads_and_forbidden_to_writes(c
         assert error["code"] == "SYS.1006" and error["details"].startswith("permission denied"), path
     assert client.done("GET", f"/volume-snapshots/{made['uuid']}")["inventories"] == [made]
     assert client.done("GET", f"/volume-snapshots/{own['uuid']}")["inventories"] == [own]
+
+
+def test_guesses_side_by_side_are_no_faster_and_keep_no_other_name_out() -> None:
+    async def guess() -> tuple[list[bool | BaseException], bool]:
+        doorman = logins.Doorman()
+        for _ in range(logins.FREE):
+            assert not await doorman.lets_in("admin", None, "wrong")
+        guesses = [doorman.lets_in("admin", None, "wrong") for _ in range(40)]
+        *found, other = await asyncio.gather(*guesses, doorman.lets_in("other", None, "x"), return_exceptions=True)
+        return found, other is False
+
+    found, was_heard = asyncio.run(guess())
+
+    assert found.count(False) == logins.MAX_HELD and was_heard
+    assert sum(isinstance(each, logins.Crowded) for each in found) == len(found) - logins.MAX_HELD
 
 
 def test_what_another_account_made_since_a_call_was_looked_at_is_forbidden_to_it_too(engine: Engine) -> None:

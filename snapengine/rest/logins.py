@@ -2,7 +2,9 @@
 
 import asyncio
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from snapengine import passwords
@@ -13,6 +15,7 @@ LONGEST = 8.0  # seconds that an attempt is held back
 FORGET = 300.0  # seconds after which wrong attempts are forgotten
 MAX_NAMES = 1000
 MAX_WAITING = 32
+MAX_HELD = 4  # attempts for one name that are held back at once: else they would be guesses side by side
 
 
 class Crowded(Exception):
@@ -31,25 +34,35 @@ class Doorman:
         self._wrong: OrderedDict[str, _Wrong] = OrderedDict()
         self._one = asyncio.Semaphore(1)
         self._waiting = 0
+        self._held: Counter[str] = Counter()
 
     async def lets_in(self, name: str, account: AccountRecord | None, sent: str) -> bool:
         """
         Tell whether sent is the password of the account called name; None is an unknown one, which takes as long.
 
-        After three wrong attempts each further one for this name is held back, for up to 8 s. Raises Crowded.
+        After three wrong attempts each further one for this name is held back, for up to 8 s. Raises Crowded, also
+        where four of them are.
         """
-        if self._waiting >= MAX_WAITING:
+        pause = self._pause(name)
+        if self._waiting >= MAX_WAITING or (pause and self._held[name] >= MAX_HELD):
             raise Crowded
-        self._waiting += 1
-        try:
-            await asyncio.sleep(self._pause(name))
+        with self._counted(name):
+            await asyncio.sleep(pause)
             async with self._one:
                 kept = account.password if account is not None else None
                 right = await asyncio.to_thread(passwords.matches, sent, kept)
-        finally:
-            self._waiting -= 1
         self._note(name, right)
         return right
+
+    @contextmanager
+    def _counted(self, name: str) -> Iterator[None]:
+        self._waiting += 1
+        self._held[name] += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            self._held -= Counter((name,))
 
     def _pause(self, name: str) -> float:
         known = self._wrong.get(name)
