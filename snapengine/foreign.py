@@ -31,6 +31,9 @@ _MAGICS = (
 _TAIL_MAGICS = ((b"conectix", "vpc"), (b"koly", "dmg"))
 _VMDK_TEXT = re.compile(rb"\s*# Disk DescriptorFile|(?:#[^\n]*\n|\s)*version=\d", re.I)
 _VMDK_HEADER = struct.Struct("<4sIIQQQQ")
+_VMDK_TABLES = struct.Struct("<IQQ")  # behind that: entries of a grain table, the redundant directory, the directory
+_VMDK_COMPRESSED = 1 << 16
+_MAX_DIRECTORY, _MAX_ENTRIES, _MAX_SECTOR = 32 * units.MIB, 512, 2**53  # QEMU reads no more entries
 _VMDK_CREATE_TYPE = re.compile(r'^\s*createType\s*=\s*"(.*)"\s*$', re.I | re.M)
 _VMDK_EXTENT_LINE = re.compile(r"^\s*(?:RW|RDONLY|NOACCESS)\b.*$", re.I | re.M)
 _VMDK_EXTENT = re.compile(r'\s*(?:RW|RDONLY)\s+\d+\s+SPARSE\s+"[^"/\\:]+"\s*', re.I)
@@ -102,6 +105,38 @@ def _vmdk(fd: int) -> str | None:
     if len(extents) != 1 or not _VMDK_EXTENT.fullmatch(extents[0]):
         return "its VMDK descriptor does not name exactly one sparse extent by a bare name"
     return None
+
+
+def require_grains(fd: int, path: Path) -> None:
+    """
+    Refuse a sparse VMDK that inspect() has passed, and that a tool reads, where its file ends within a grain.
+
+    A tool reads what is missing there as zeros. Compressed grains are left to it: it can't unpack a part of one.
+    """
+    head, length = os.pread(fd, units.SECTOR, 0), os.fstat(fd).st_size
+    _, _, flags, capacity, grain, _, _ = _VMDK_HEADER.unpack_from(head)
+    entries, _, start = _VMDK_TABLES.unpack_from(head, _VMDK_HEADER.size)
+    if flags & _VMDK_COMPRESSED or not grain or not 0 < entries <= _MAX_ENTRIES:
+        return
+    count, last = -(-capacity // (grain * entries)), (capacity - 1) // grain
+    directory = _numbers(fd, start, count) if count * 4 <= min(length, _MAX_DIRECTORY) else ()
+    ends, seen = [0], set[int]()
+    for number, at in enumerate(directory):
+        if at and at not in seen and len(seen) * entries * 4 < length:
+            seen.add(at)
+            table = [*_numbers(fd, at, entries)]
+            if number == last // entries and len(table) > last % entries:
+                final = table.pop(last % entries)
+                ends.append(final + capacity - last * grain if final > 1 else 0)  # 1 stands for zeros
+            highest = max(table, default=0)
+            ends.append(highest + grain if highest > 1 else 0)
+    if max(ends) * units.SECTOR > length:
+        raise errors.Refused(path=path, why="its grains lie outside the file; was it cut off?", check="vmdk")
+
+
+def _numbers(fd: int, sector: int, count: int) -> tuple[int, ...]:
+    data = os.pread(fd, count * 4, sector * units.SECTOR) if sector < _MAX_SECTOR else b""
+    return struct.unpack(f"<{len(data) // 4}I", data[: len(data) // 4 * 4])
 
 
 def _vdi(fd: int) -> str | None:

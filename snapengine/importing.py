@@ -3,7 +3,20 @@
 import os
 from pathlib import Path
 
-from snapengine import arguments, clusters, command, driver, duplicate, durable, errors, inside, qcow2, sources, volume
+from snapengine import (
+    arguments,
+    clusters,
+    command,
+    driver,
+    duplicate,
+    durable,
+    errors,
+    foreign,
+    inside,
+    qcow2,
+    sources,
+    volume,
+)
 from snapengine.driver import Format
 from snapengine.inventory import Volume
 from snapengine.printed import Progress
@@ -75,6 +88,8 @@ def sound_size(source: Source, file: Path) -> int:
         raise errors.Refused(path=file, why=f"qemu-img found {wrong} errors in it; was it cut off?", check="damaged")
     for layer in source.headed if source.format == "qcow2" else ():
         clusters.require_whole(layer.fd, qcow2.read_header(layer.fd, path=layer.file), layer.file)
+    if source.format == "vmdk":
+        foreign.require_grains(source.layers[0].fd, file)
     return size
 
 

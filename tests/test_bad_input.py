@@ -598,6 +598,22 @@ def test_an_image_whose_last_cluster_is_cut_off_is_not_imported_and_a_whole_one_
     store.oracle.check()
 
 
+@pytest.mark.parametrize(("size", "lost"), [(MIB, 1), (MIB, 60_000), (MIB - 2**15, 2**15 + 1)], ids=str)
+def test_a_vmdk_whose_last_grain_is_cut_off_is_not_imported_and_a_whole_one_is(
+    store: Prepared, tmp_path: Path, size: int, lost: int
+) -> None:
+    raw, path = tmp_path / "raw", tmp_path / "image.vmdk"
+    raw.write_bytes(os.urandom(size))
+    qemu_img("convert", "-f", "raw", "-O", "vmdk", raw, path)
+    whole = path.read_bytes()
+    os.truncate(path, len(whole) - lost)
+    with refused(store, errors.Refused, f"refused image {path}: its grains lie outside the file; was it cut off"):
+        store.engine.import_volume(path)
+    path.write_bytes(whole[: len(whole) - (2**16 - size % 2**16) % 2**16])  # what lies behind the disk's end counts not
+    store.oracle.expected[store.engine.import_volume(path).uuid] = raw.read_bytes()
+    store.oracle.check()
+
+
 @pytest.mark.parametrize("writes", ["write -P 7 0 512", "write -P 7 64k 4k", "write -c -P 7 0 128k"])
 def test_an_image_whose_file_ends_within_a_cluster_as_qemu_leaves_it_is_imported(
     store: Prepared, tmp_path: Path, writes: str
