@@ -15,6 +15,7 @@ SECONDS, MEMORY = 150.0, 400 * 2**20  # what a case may cost: processor time, an
 _CORRUPT, _FAILED = 6, 8
 _MENDING = ("repair", "rebuild")  # they tell what they left on stdout, and may write records
 _CODE = (sys.prefix, sys.base_prefix, "/usr/lib", "/lib", "/usr/local/lib", str(Path(__file__).parents[2]))
+_LOOPED = re.compile(r"/sys/devices/virtual/block/loop\d+/(\.\./)?loop/backing_file")  # asked what such a device shows
 STRAY = re.compile("^(left: )?(stray-file|record-missing): ", re.MULTILINE)  # what verify and repair call one
 _NUMBERS = re.compile(r"\d+")
 _NONE, _RECORDS = re.compile(r"(?!)"), re.compile(r"\.json$")
@@ -99,6 +100,7 @@ def _opened(seen: Seen, usual: frozenset[tuple[str, str]], scene: Path) -> str |
         if kind == "open" and path == seen.answer.path and seen.answer.special:
             return "it was opened, though it is no regular file"
         inside = kind == "open" and path.startswith((*own, *_CODE)) and "/../" not in path
+        inside = inside or (kind == "open" and _LOOPED.fullmatch(path) is not None)
         if not inside and (kind, normal(path)) not in usual:
             return f"{kind} of {path}"
     return None
