@@ -55,7 +55,8 @@ powercut: ready-test ## Cut the power in every verb (root, long): FS=ext4|xfs VE
 		$(if $(BROKEN),--broken $(BROKEN))
 
 hostile: ready-test ## Bring hostile images to every door, and mutants to prove that it counts (long): IMAGE=x DOOR=y
-	@$(with_venv) $(python) -m tests.hostile $(if $(IMAGE),--image "$(IMAGE)") $(if $(DOOR),--door "$(DOOR)") --mutants
+	@$(with_venv) $(python) -m tests.hostile $(if $(IMAGE),--image "$(IMAGE)") $(if $(DOOR),--door "$(DOOR)") \
+		$(if $(IMAGE)$(DOOR),,--mutants)
 
 robot: ready-test ## Walk at random over all verbs: STEPS=200 SEED=1 DISK=plain|xfs, or REPLAY=file
 	@$(with_venv) $(python) -m tests.robot $(if $(STEPS),--steps $(STEPS)) $(if $(SEED),--seed $(SEED)) \

@@ -198,7 +198,8 @@ def read(directory: Path, name: str, *, across: bool = True) -> tuple[Layer, ...
     while True:
         if at.parent != directory:
             directory, own = at.parent, _own(base(at.parent))
-        found = layer(at, own)
+        with advised(at):
+            found = layer(at, own)
         if found.inode in seen or len(layers) >= MAX_DEPTH:
             raise errors.Refused(path=found.path, why="its chain of backing files runs in a circle", check="chain-loop")
         seen.add(found.inode)

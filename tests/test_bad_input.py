@@ -504,7 +504,8 @@ def test_a_bad_image_in_a_snapshots_place_is_not_reverted_to(
     store: Prepared, make: Callable[[Path], object], why: str
 ) -> None:
     with dropped(store, store.second, make):
-        with refused(store, errors.Refused, f"refused image {store.image(store.second)}: .*({why})"):
+        told = f"refused image {store.image(store.second)}: .*({why}).*; run 'snapengine verify' to see what helps"
+        with refused(store, errors.Refused, told):
             store.engine.revert(store.second)
 
 
