@@ -39,7 +39,11 @@ _ZEROS = bytes(units.MIB)
 
 
 class Exported(Struct, frozen=True, kw_only=True):
-    """Where an export went; size is its bytes, of a device or stream those written; only a file has a checksum."""
+    """
+    Where an export went; size is its bytes, of a device or stream those written.
+
+    Only a file has a checksum, and none of units.HUGE or more.
+    """
 
     path: str
     size: int
@@ -67,8 +71,8 @@ def export(opened: Store, snapshot: str, wanted: Wanted, wait: float, progress: 
     with outlet.beside(target) as (fd, new):
         with _layers(opened, snapshot, wait) as layers:
             _to_file(opened, layers, new, fd, wanted, progress)
-        found = checksums.digest(fd, None) if wanted.checksum else None
         size = os.fstat(fd).st_size
+        found = checksums.digest(fd, None) if wanted.checksum and size < units.HUGE else None
         outlet.give_name(new, target, wanted)
     return Exported(path=str(wanted.file), size=size, checksum=found)
 

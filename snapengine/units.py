@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 SECTOR = 512
 END = 253_402_300_800  # Jan 1, 10000: no date of the contract's form tells of this instant or a later one
 KIB, MIB, GIB, TIB = 2**10, 2**20, 2**30, 2**40
+HUGE = TIB  # an image claims any size without holding a byte: to read or write more zeros than that may never end
 
 _SUFFIX: dict[str, int] = {"": 1, "K": KIB, "M": MIB, "G": GIB, "T": TIB, "P": 2**50}
 _SIZE = re.compile(r"(\d{1,30}(?:\.\d{1,30})?)\s*(?:([KMGTP])(?:I?B)?|B)?", re.ASCII | re.IGNORECASE)

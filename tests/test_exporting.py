@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import os
 import signal
 import socket
@@ -327,6 +328,18 @@ def test_an_export_leaves_one_alone_that_is_still_at_work(site: Site) -> None:
         assert running.wait(60) == 0
     assert sorted(os.listdir(site.directory)) == ["db.img", "other"]
     assert images.read(site.file) == images.read(site.directory / "other") == site.content
+
+
+def test_a_huge_file_of_holes_is_written_at_once_and_not_read_for_a_checksum(site: Site) -> None:
+    line = CommandLine(site.engine.root)
+    volume = site.engine.create_volume("huge", 2**41).uuid
+    site.engine.create_snapshot(volume, "nothing")
+
+    done = line("--output", "json", "snapshot", "export", "huge/nothing", str(site.file), "--format", "raw")
+
+    assert json.loads(done.stdout) == {"path": str(site.file), "size": 2**41}
+    assert done.stderr == "no checksum: to read all 2 TiB takes long; see sha256sum\n"
+    assert "no checksum" not in line.text("snapshot", "export", "db/second", str(site.directory / "small"))
 
 
 def test_the_command_line_exports_to_files_and_to_its_output(site: Site) -> None:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     import snapengine
     from snapengine.conversion import Format
 
-_HUGE = 2**10 * units.GIB  # bytes of a disk that are worth a word before a pipe gets them
-
 
 @click.command(cls=settings.Verb)
 @options.snapshot
@@ -78,7 +76,7 @@ def flatten(volume: str, yes: bool, dry_run: bool) -> None:
 )
 @click.option("--compress", is_flag=True, help="Compress the data of a qcow2 image.")
 @click.option("--force", is_flag=True, help="Replace FILE, or what a block device holds.")
-@click.option("--no-checksum", is_flag=True, help="Do not read FILE once more to tell its sha256.")
+@click.option("--no-checksum", is_flag=True, help="Do not read FILE once more for its sha256, as below 1 TiB.")
 def export(snapshot: str, file: str, fmt: str | None, compress: bool, force: bool, no_checksum: bool) -> None:
     """
     Write what a snapshot froze to an image that stands on nothing.
@@ -102,6 +100,8 @@ def export(snapshot: str, file: str, fmt: str | None, compress: bool, force: boo
             found, file, cast("Format | None", fmt), compress=compress, force=force,
             checksum=not no_checksum, progress=report
         )  # fmt: skip
+    if made.size >= units.HUGE and not no_checksum and os.path.isfile(file):
+        click.echo(f"no checksum: to read all {text.value('bytes', made.size)} takes long; see sha256sum", err=True)
     show.one(made)
 
 
@@ -121,7 +121,7 @@ def _require_stream(fmt: str | None, compress: bool) -> None:
 def _warn_of_zeros(engine: "snapengine.Engine", snapshot: str) -> None:
     """Say that a pipe gets a huge disk whole, where that may never end."""
     sizes = engine.snapshot_sizes(snapshot)
-    if sizes.size >= _HUGE and not stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
+    if sizes.size >= units.HUGE and not stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
         size, held = text.value("bytes", sizes.size), text.value("bytes", sizes.chain_size)
         told = f"all {size} of the disk are written, zeros too; its images take {held}, and a file would get holes"
         click.echo(told, err=True)

@@ -80,7 +80,7 @@ class Snapshots(Opened):
         """
         Write what the snapshot froze to a file (qcow2 by default) or a block device (raw); see exporting.export.
 
-        With checksum a file is read once more for its sha256.
+        With checksum a file is read once more for its sha256, unless it has a TiB or more.
         """
         wanted = outlet.Wanted(Path(os.path.abspath(file)), format, compress, force, checksum)
         return exporting.export(self._store, uuid, wanted, self.wait, progress)
