@@ -9,6 +9,7 @@ from snapengine import chain, command, driver, errors, layout, maps, presence, s
 from snapengine.inventory import Struct
 
 AGREE = "'snapengine repair' lets the record follow the images; where it can't, restore what is wrong from a backup"
+FOLLOW = f"if a hand changed the image's header, 'qemu-img rebase -u' puts that back first; else {AGREE}"
 REMAKE = "'snapengine rebuild' makes it again as far as the images tell; a backup may know more"
 AGAIN = "mend that, then run 'snapengine rebuild' again"
 RESTORE_IMAGE = "restore the file from a backup"
@@ -107,7 +108,7 @@ def of_image(
         return
     if layer.backing != backing:
         message = f"the image {standing.told(layer.backing, backing)}"
-        yield problem("wrong-backing", uuid, path, message, AGREE)
+        yield problem("wrong-backing", uuid, path, message, FOLLOW)
     if size is not None and layer.header.size != size:
         message = f"the image has {layer.header.size} bytes, the record says {size}"
         yield problem("wrong-size", uuid, path, message, AGREE)

@@ -165,7 +165,7 @@ def _volume(root: Path, directory: Path, look: _Look) -> list[Problem]:
 
 def _meanwhile(problem: Problem, entry: Entry) -> Problem:
     """Return what is to be done about records that disagree with the images while an operation is unfinished there."""
-    if problem.repair not in (health.AGREE, health.REMAKE):
+    if problem.repair not in (health.AGREE, health.FOLLOW, health.REMAKE):
         return problem
     repair = f"{entry.verb} is unfinished there: {health.SETTLE}; then verify again"
     return msgspec.structs.replace(problem, repair=repair)

@@ -52,6 +52,8 @@ def test_a_snapshot_stays_under_one_whose_record_tells_another_parent(store: Pre
     for refused in (store.engine.delete_snapshots, store.engine.preview_delete):
         with pytest.raises(errors.Corrupt, match=rf"{third}.qcow2 stands on it, and no record says so"):
             refused((store.second,))
+    (told,) = store.engine.verify()
+    assert told.kind == "wrong-backing" and "'qemu-img rebase -u' puts that back first" in told.repair
     store.image(third).write_bytes(header)
     store.oracle.delete(store.second)
     store.oracle.check()
