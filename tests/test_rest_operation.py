@@ -1,6 +1,7 @@
 """The server as an operator runs it: where it listens, its settings, how it stops, what it tells of itself."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -10,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -19,7 +20,7 @@ import pytest
 from snapengine import lock, records
 from snapengine.engine import Engine
 from snapengine.intent import Entry
-from tests.command_line import environment, process
+from tests.command_line import START, environment, process
 from tests.serving import Client, Server, answer
 
 Start = Callable[..., Server]
@@ -65,13 +66,38 @@ def test_other_machines_are_served_with_tls_or_when_that_is_meant(start: Start, 
     assert server.stop() == 0
 
 
-def test_https_is_served_with_a_certificate(start: Start, tmp_path: Path) -> None:
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+def certificate(directory: Path) -> tuple[Path, Path]:
+    """Make a certificate for 127.0.0.1 in directory; returns it and its key."""
+    cert, key = directory / "cert.pem", directory / "key.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2",
          "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert],
         check=True, capture_output=True,
     )  # fmt: skip
+    return cert, key
+
+
+def test_clients_that_begin_no_handshake_take_neither_all_files_nor_long(start: Start, tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path)
+    few = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (400, 400)); "
+    tls = ("--tls-cert", str(cert), "--tls-key", str(key))
+    server = start(*tls, start=few + START, SNAPENGINE_SERVE_IDLE_SECONDS="3")
+    with httpx.Client(verify=ssl.create_default_context(cafile=str(cert))) as old, ExitStack() as crowd:
+        for number in range(600):
+            crowd.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20))
+            if number % 20 == 0:
+                assert old.get(f"{server.address}/healthz").text == "ok\n"  # which opens a file
+        deadline = time.monotonic() + 60
+        while len(os.listdir(f"/proc/{server.process.pid}/fd")) > 100:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        new = ssl.create_default_context(cafile=str(cert))
+        assert httpx.get(f"{server.address}/healthz", verify=new).text == "ok\n"
+    assert "Too many open files" not in server.log.read_text()
+
+
+def test_https_is_served_with_a_certificate(start: Start, tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path)
     swapped = refused(tmp_path / "storage", "--tls-cert", str(key), "--tls-key", str(cert))
     assert f"{key} is no certificate with the key {cert}; give both as PEM files" in swapped
     none = "error: /none can't be read: No such file or directory;"

@@ -6,13 +6,16 @@ before; of those of a next request, sent while a call runs, it has 64 KiB too. W
 trailer, is no header, and none is kept. Who takes less than about 64 KiB of a reply in that time is dropped, whatever
 is left of it. Where there are too many clients, one that waits makes room for each new one: who has asked nothing yet
 before who has, the longest first; so no crowd of idle ones keeps others out. Who closes its sending side while a call
-runs still gets the reply.
+runs still gets the reply. Clients that have not ended their TLS handshake, which may take as long as headers, can't be
+told apart yet: where they take all files but those of the server's own, new ones are dropped.
 """
 
 import asyncio
 import itertools
+import os
 import socket
-from typing import ClassVar
+import time
+from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -26,7 +29,24 @@ class Connection(HttpToolsProtocol):
 
     seconds = _SECONDS
     most = 10_000
+    spare = 65_536  # files that may be open before a new client is dropped
+    files: ClassVar[tuple[int, float]] = (0, 0.0)  # how many were open, and when they were counted
     waiting: ClassVar[tuple[dict["Connection", None], ...]]  # who never asked anything, and the others, oldest first
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        """Begin with a client, over TLS before its handshake; one for whom there is no file to spare is dropped."""
+        self._require_file()
+        super().__init__(*args, **more)
+
+    @classmethod
+    def _require_file(cls) -> None:
+        """Count one more, and anew where there seem to be too many, ten times a second at most: it takes a while."""
+        (count, since), now = cls.files, time.monotonic()
+        if count >= cls.spare and now - since > 0.1:
+            count, since = len(os.listdir("/proc/self/fd")), now
+        cls.files = count + 1, since
+        if count >= cls.spare:
+            raise ConnectionAbortedError
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""

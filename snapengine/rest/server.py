@@ -94,6 +94,9 @@ class Server:
         self._config.app = App(desk, Board(self._engine, operations, metrics), metrics)
         self._config.load()
         server = _Listening(self._config, functools.partial(self._tell, listening))
+        if self._options.tls_cert is not None:  # uvicorn has no setting for how long a handshake may take
+            loop, seconds = asyncio.get_running_loop(), self._options.idle_seconds
+            setattr(loop, "create_server", functools.partial(loop.create_server, ssl_handshake_timeout=seconds))
         self._workers.start()
         self._on_signals(server, operations)
         desk.registry.resume()
@@ -101,11 +104,13 @@ class Server:
         await self._end(operations, desk)
 
     def _configured(self) -> uvicorn.Config:
-        options = self._options
+        options, limit = self._options, _raised_file_limit()
 
         class Bounded(Connection):
             seconds = options.idle_seconds
-            most = min(options.connections, max(_raised_file_limit() - OWN_FILES, AT_ONCE))
+            most = min(options.connections, max(limit - OWN_FILES, AT_ONCE))
+            spare = limit - min(OWN_FILES, limit) // 2  # what was just accepted, and what goes, is among the rest
+            files = 0, 0.0
             waiting = ({}, {})
 
         return uvicorn.Config(
