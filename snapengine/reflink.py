@@ -10,7 +10,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from snapengine import units
+from snapengine import errors, units
 
 _FICLONE = 0x40049409
 _NOT_HERE = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS)
@@ -35,10 +35,16 @@ def is_possible(directory: Path) -> bool:
 
 
 def copy(source: int, target: Path) -> None:
-    """Let the existing file target hold, on the same extents, what the open file source holds; OSError if it can't."""
+    """
+    Let the existing file target hold, on the same extents, what the open file source holds.
+
+    Raises Conflict where the file system can't, as after a store was brought back onto another one at the same place.
+    """
     fd = os.open(target, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        fcntl.ioctl(fd, _FICLONE, source)
+        if not share(source, fd):
+            what = f"files in {target.parent} can't share extents, as they could where the store lay before"
+            raise errors.Conflict(what=f"{what}; run 'snapengine config reflinks auto', then try again")
     finally:
         os.close(fd)
 

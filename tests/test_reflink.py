@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from snapengine import reflink
+from snapengine import errors, reflink
 from snapengine.engine import Engine
 from tests import privileged
 from tests.privileged import needs_root
@@ -34,5 +34,5 @@ def test_on_tmpfs_they_can_not_and_nothing_is_left_over(tmp_path: Path) -> None:
         assert list(disk.iterdir()) == []
         target = disk / "target"
         target.touch()
-        with open(disk / "source", "w+b") as f, pytest.raises(OSError):
+        with open(disk / "source", "w+b") as f, pytest.raises(errors.Conflict, match="config reflinks auto"):
             reflink.copy(f.fileno(), target)
