@@ -83,14 +83,14 @@ def test_a_condition_is_true_or_not(values: tuple[Value, ...], said: str, expect
 
 
 def test_no_pattern_takes_long() -> None:
-    began = time.monotonic()
+    began = time.process_time()  # which others on the machine don't lengthen
 
     assert not conditions.is_like("a" * 255, "%a" * 100 + "%b")
     assert conditions.is_like("a" * 255, "%_a" * 100 + "%")
     for _ in range(20):
         assert not conditions.is_like("a" * 2048, "%" + "_a" * 500 + "b%")
 
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_a_pattern_that_is_longer_than_any_text_is_refused() -> None:

@@ -58,11 +58,11 @@ def reads_wait_for_writers() -> None:
 
 
 def some_creates_are_only_told() -> None:
-    """Acknowledge every tenth snapshot, and make none."""
+    """Acknowledge every third snapshot, and make none: in a short run on a busy machine there may be few."""
     run, count = workers.Workers.run, itertools.count(1)
 
     async def told(self: workers.Workers, task: Any) -> Outcome:
-        if task.name == "createVolumeSnapshot" and next(count) % 10 == 0:
+        if task.name == "createVolumeSnapshot" and next(count) % 3 == 0:
             return Outcome(b'{"inventory":{"uuid":"%s"}}' % task.fresh.encode())
         return await run(self, task)
 
