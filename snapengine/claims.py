@@ -55,7 +55,8 @@ def require_own(root: Path, entry: Entry, *, is_renamed: bool = False) -> None:
     for name in entry.made:
         if name.endswith(".qcow2") and presence.is_there(directory / name):
             if not _is_own(directory, entry, name, is_renamed):
-                raise _stale(entry, f"takes {directory / name} for its own, which it did not make or has a record")
+                what = f"takes {directory / name} for its own, which it did not make, or which has a record"
+                raise _stale(entry, what)
 
 
 def _is_own(directory: Path, entry: Entry, name: str, is_renamed: bool) -> bool:

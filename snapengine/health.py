@@ -40,9 +40,7 @@ _KINDS: Mapping[str, Kind] = {
     "backing-format-twice": "backing-format",
     "backing-format": "backing-format",
 }
-
-
-NAMES: frozenset[Kind] = frozenset({"backing-outside", "backing-format"})
+NAMES: frozenset[Kind] = frozenset({"backing-outside", "backing-format"})  # a header names its parent in a bad way
 
 
 class Problem(Struct, frozen=True, kw_only=True):

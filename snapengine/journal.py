@@ -119,6 +119,12 @@ def readable(root: Path) -> tuple[Entry, ...]:
     return _sorted(_readable(root, name) for name in operations(root))
 
 
+def claimed(root: Path) -> set[Path]:
+    """Return the paths of all files that an operation here makes, replaces or removes: they are recovery's business."""
+    parts = [part for entry in readable(root) for part in intent.parts(entry)]
+    return {root / part.directory / name for part in parts for name in intent.names(part)}
+
+
 def _readable(root: Path, operation: str) -> Entry | None:
     try:
         return read(root, operation)

@@ -8,7 +8,7 @@ was frozen. Names that an unfinished operation has in its entry do not count: th
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from snapengine import chain, errors, intent, journal, layout, records, tree
+from snapengine import chain, errors, journal, layout, records, tree
 from snapengine.chain import Layer
 from snapengine.records import Contents
 
@@ -30,11 +30,13 @@ def strangers(root: Path, contents: Contents) -> dict[str, list[str]]:
     They have lost their record, or it tells something else. What can't be read as an image stands on nothing.
     """
     said = {name: backing for _, name, backing, _ in images(contents)}
-    claimed = _claimed(root, contents.directory)
+    claimed = journal.claimed(root)
     found: dict[str, list[str]] = {}
     for name, backing in sorted(chain.backings(contents.directory)):
         uuid = layout.uuid_of(backing)
-        if uuid is not None and uuid in contents.snapshots and said.get(name) != backing and name not in claimed:
+        if uuid is None or uuid not in contents.snapshots or contents.directory / name in claimed:
+            continue
+        if said.get(name) != backing:
             found.setdefault(uuid, []).append(name)
     return found
 
@@ -47,9 +49,9 @@ def unknown(contents: Contents, snapshot: str, names: Sequence[str]) -> errors.C
 
 def recorded(root: Path, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
     """Return layers; Corrupt where one of them stands on another image than its record, if it has a sound one, says."""
-    claimed = {directory: _claimed(root, directory) for directory in {layer.path.parent for layer in layers}}
+    claimed = journal.claimed(root)
     for layer in layers:
-        if layer.path.name not in claimed[layer.path.parent] and (told := _told(layer)):
+        if layer.path not in claimed and (told := _told(layer)):
             raise errors.Corrupt(what=f"image {layer.path} {told}")
     return layers
 
@@ -69,9 +71,3 @@ def _told(layer: Layer) -> str | None:
         return None
     said = tree.backing(volume, record)
     return told(layer.backing, said) if said != layer.backing else None
-
-
-def _claimed(root: Path, directory: Path) -> set[str]:
-    """Return the names in directory of which an operation in the journal has the say."""
-    parts = [part for entry in journal.readable(root) for part in intent.parts(entry)]
-    return {name for part in parts if root / part.directory == directory for name in intent.names(part)}

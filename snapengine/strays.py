@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from snapengine import intent, journal, layout, presence, store
+from snapengine import journal, layout, presence, store
 from snapengine.records import Contents
 
 
@@ -56,11 +56,10 @@ def _others(directory: Path, known: set[str]) -> Iterator[Path]:
 
 def _unclaimed(root: Path, found: Iterable[Path]) -> list[Path]:
     """
-    Return of found what no operation in the journal makes or removes: that is recovery's business.
+    Return of found what no operation in the journal has the say of.
 
     The journal is read after found was, and what is gone by then is left out: an operation has just ended.
     """
     there = sorted(found)
-    parts = [part for entry in journal.readable(root) for part in intent.parts(entry)]
-    claimed = {root / part.directory / name for part in parts for name in intent.names(part)}
+    claimed = journal.claimed(root)
     return [path for path in there if path not in claimed and presence.is_there(path)]

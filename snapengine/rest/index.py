@@ -124,6 +124,11 @@ class Index:
                 raise faults.Forbidden(type=thing.type, uuid=thing.uuid)
             yield thing, place
 
+    def require_own(self, things: Iterable[Thing], only: str | None) -> None:
+        """Raise Forbidden where one of things is there and not of the account only; None is whoever may all."""
+        for _ in self.places(things, only):
+            pass
+
     def find(self, thing: Thing) -> Place | None:
         """Return where a thing is; None for an unknown one."""
         with suppress(errors.NotFound, errors.Corrupt):

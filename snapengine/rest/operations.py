@@ -118,8 +118,7 @@ class Operations:
         account = task.at.get("account", "")
         try:
             only = None if account == layout.ADMIN else account
-            for _ in self._index.places(BY_NAME[task.name].touches(task.at, task.body), only):
-                pass
+            self._index.require_own(BY_NAME[task.name].touches(task.at, task.body), only)
             return await self._decided(task)
         except errors.Error as e:
             return _failed(e)

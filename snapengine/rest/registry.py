@@ -87,7 +87,7 @@ class Registry:
         self._tell(hook, uuid, outcome)
 
     def resume(self) -> None:
-        """Go on with what a server before this one owed to hooks."""
+        """Let nobody else list the jobs, and go on with what a server before this one owed to hooks."""
         jobs.shut(self._root)
         for job in jobs.owing(self._root):
             try:

@@ -120,8 +120,8 @@ def _done(engine: Engine, task: Task) -> Outcome:
     if task.cut_off:
         verb = cut_off.verdict(task.name, task.request, task.fresh)
     try:
-        for _ in Index(engine.root).places(task.unknown, task.at["account"]) if task.unknown else ():
-            pass  # what another account has made since is no less its own
+        if task.unknown:  # what another account has made since is no less its own
+            Index(engine.root).require_own(task.unknown, task.at["account"])
         reply = verb(engine.asked_by(task.request, task.fresh), task.at, task.body)
         return Outcome(answers.document(reply, task.schema))
     except Stopped:
