@@ -76,7 +76,7 @@ def flatten(volume: str, yes: bool, dry_run: bool) -> None:
 )
 @click.option("--compress", is_flag=True, help="Compress the data of a qcow2 image.")
 @click.option("--force", is_flag=True, help="Replace FILE, or what a block device holds.")
-@click.option("--no-checksum", is_flag=True, help="Do not read FILE once more for its sha256, as below 1 TiB.")
+@click.option("--no-checksum", is_flag=True, help="Do not read FILE once more for its sha256, as is done below 1 TiB.")
 def export(snapshot: str, file: str, fmt: str | None, compress: bool, force: bool, no_checksum: bool) -> None:
     """
     Write what a snapshot froze to an image that stands on nothing.
