@@ -64,7 +64,7 @@ def _make_root(root: Path) -> None:
 
 def _require_empty(root: Path) -> None:
     """Raise Conflict where a primary storage is already, or files that are not ours."""
-    if (root / layout.STORAGE_RECORD).exists():
+    if presence.is_there(root / layout.STORAGE_RECORD):
         raise errors.Conflict(what=f"{root} is a primary storage already")
     if store.was_one(root):
         what = f"{root} holds a primary storage whose own record is missing; 'snapengine rebuild' makes it again"

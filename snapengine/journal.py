@@ -180,7 +180,7 @@ def is_whole(data: bytes) -> bool:
 def is_running(root: Path, operation: str) -> bool:
     """Tell whether a living process works on the operation."""
     with adopted(root, operation) as ours:
-        return not ours and path_of(root, operation).exists()
+        return not ours and presence.is_there(path_of(root, operation))
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from snapengine import (
     maps,
     operation,
     plan,
+    presence,
     records,
     rescue,
     resume,
@@ -97,7 +98,7 @@ def purge(opened: Store, items: tuple[TrashItem, ...], wait: float) -> tuple[Tra
     for volume in dict.fromkeys(item.volume_uuid for item in items if item.kind == "ActiveImage"):
         own = [item for item in items if item.volume_uuid == volume]
         with hold.volume(opened, store.find_volume(opened.root, volume), "purge trash", wait) as work:
-            there = [item for item in own if (work.directory / layout.trash_record(item.uuid)).exists()]
+            there = [each for each in own if presence.is_there(work.directory / layout.trash_record(each.uuid))]
             for item in there:
                 _check_unused(work, item.uuid)
             if there:

@@ -42,6 +42,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ] = ()
 
 
+_MEANT: Mapping[str, Any] = msgspec.json.schema(Options)["$defs"]["Options"]["properties"]
+
+
 class Source(NamedTuple):
     """What one place says; called tells how a setting is written there, is_text that all its values are texts."""
 
@@ -93,6 +96,3 @@ def _hosts(said: object) -> object:
         return every
     hosts = [host.strip().lower().removesuffix(".") if isinstance(host, str) else host for host in every]
     return [host for host in hosts if host != ""]
-
-
-_MEANT: Mapping[str, Any] = msgspec.json.schema(Options)["$defs"]["Options"]["properties"]
