@@ -122,6 +122,6 @@ def _taken(choice: steps.Choice) -> Iterator[tuple[chain.Layer, Spans]]:
 
 def _allocated(path: Path) -> int:
     try:
-        return units.allocated(path.stat())
+        return units.allocated(path.lstat())
     except FileNotFoundError:
         return 0

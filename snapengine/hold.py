@@ -3,6 +3,7 @@
 import logging
 import os
 import random
+import stat
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -178,8 +179,13 @@ def kept(work: Held, path: Path, record: tree.Standing) -> Iterator[Image]:
 
 
 def require_single(file: int | Path, path: Path) -> None:
-    """Raise Conflict where the open or named file, an image that will be written to at path, has another name too."""
-    if os.stat(file).st_nlink != 1:
+    """
+    Raise Conflict where the open or named file, an image that will be written to at path, has another name too.
+
+    What is no regular file is left to whoever opens it, who refuses it for what it is.
+    """
+    found = os.fstat(file) if isinstance(file, int) else os.lstat(file)
+    if stat.S_ISREG(found.st_mode) and found.st_nlink != 1:
         what = f"{path} has another name elsewhere, and what is written to one shows in both"
         command = f"cp -p {path} {path}.copy && mv {path}.copy {path}"
         raise errors.Conflict(what=f"{what}; put a copy in its place: '{command}'")

@@ -125,7 +125,7 @@ def _note_size(directory: Path, after: Family, uuid: str) -> None:
     """Write down what the file of a snapshot or trash item takes by now."""
     name = step_plan.record_of(after, uuid)
     record: SnapshotRecord | TrashRecord = after.snapshots[uuid] if uuid in after.snapshots else after.trash[uuid]
-    size = units.allocated(os.stat((directory / name).with_suffix(".qcow2")))
+    size = units.allocated(os.lstat((directory / name).with_suffix(".qcow2")))
     if size != record.size:
         notes.write(directory / name, msgspec.structs.replace(record, size=size))
 

@@ -168,7 +168,7 @@ def show(opened: Store, volume: str) -> Volume:
 def view(directory: Path, record: VolumeRecord) -> Volume:
     """Return what the contract shows of a volume: actual_size is what its active image takes now."""
     try:
-        taken = units.allocated((directory / layout.active_name(record)).stat())
+        taken = units.allocated((directory / layout.active_name(record)).lstat())
     except FileNotFoundError:  # `verify` names it; a list still shows the rest
         taken = 0
     return msgspec.structs.replace(inventory.shown(record, Volume), actual_size=taken)

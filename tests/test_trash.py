@@ -240,3 +240,17 @@ def test_a_dirty_bitmap_that_ends_is_noted_as_broken(oracle: Oracle, verb: str) 
         oracle.restore(item or "")
     record = json.loads(path.with_suffix(".json").read_text())
     assert record["brokenBitmaps"] == ["backup"]
+
+
+def test_an_item_whose_image_is_a_link_to_itself_or_a_directory_is_refused_for_that(oracle: Oracle) -> None:
+    (item,) = fill(oracle, 1)
+    volume = oracle.engine.list_trash()[0].volume_uuid
+    image = oracle.engine.volume_path(volume).with_name(f"{item}.trash.qcow2")
+    image.unlink()
+    image.symlink_to(image.name)
+    with pytest.raises(errors.Refused, match="it is a symbolic link"):
+        oracle.engine.restore_trash(item)
+    image.unlink()
+    image.mkdir()
+    with pytest.raises(errors.Refused, match="directory"):
+        oracle.engine.restore_trash_as_snapshot(item, "back")

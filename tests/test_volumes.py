@@ -321,3 +321,14 @@ def test_a_volume_with_a_damaged_record_keeps_nobody_from_the_others(oracle: Ora
     assert engine.add_tag(sound, "mine", user=True) and engine.attach_volume(sound, "vm").device_id == 0
     with pytest.raises(errors.Corrupt, match=str(record)):
         engine.get_volume(damaged)
+
+
+def test_a_volume_whose_image_is_a_link_to_itself_hides_no_other(oracle: Oracle) -> None:
+    good, bad = oracle.volume("good"), oracle.volume("bad")
+    image = oracle.engine.volume_path(bad)
+    image.unlink()
+    image.symlink_to(image.name)
+
+    assert [(volume.uuid, volume.actual_size > 0) for volume in oracle.engine.list_volumes()] == [
+        (bad, False), (good, True)
+    ]  # fmt: skip

@@ -48,7 +48,9 @@ def usual(seen: Iterable[Seen]) -> frozenset[tuple[str, str]]:
 def judge(image: Image, door: Door, seen: Seen, usual: frozenset[tuple[str, str]], scene: Path) -> Verdict:
     """Return how a case went; usual is what sound images make the engine ask for, scene where the cases play."""
     outcome, why, fault = _outcome(image, door, seen)
-    return Verdict(outcome, why, fault or _opened(seen, usual, scene) or _cost(seen))
+    is_emptied = (image.name, door.name) == ("directory", "trash: purge")  # and is opened for that
+    fault = fault or (None if is_emptied else _opened(seen, usual, scene))
+    return Verdict(outcome, why, fault or _cost(seen))
 
 
 def _outcome(image: Image, door: Door, seen: Seen) -> tuple[str, str, str | None]:
