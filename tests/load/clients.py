@@ -1,7 +1,6 @@
 """The clients of a load run, each a conversation with the server."""
 
 import json
-import random
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -75,10 +74,10 @@ def _looked(client: Client, volume: str, uuid: str, count: int) -> Asking:
             client.book.faults.append(f"{client.name}: snapshot {uuid} was acknowledged, and the next answer differs")
 
 
-def leave(connection: Connection, volume: str, uuid: str) -> None:
-    """Ask for a snapshot with this uuid, and go away: at once, or a moment later."""
+def leave(connection: Connection, volume: str, uuid: str, seconds: float) -> None:
+    """Ask for a snapshot with this uuid, and go away so many seconds later."""
     said = {"params": {"name": "left", "resourceUuid": uuid}}
     connection.socket.sendall(connection.request("POST", f"/volumes/{volume}/volume-snapshots", said))
-    time.sleep(random.choice((0, 0.01)))
+    time.sleep(seconds)
     connection.socket.shutdown(socket.SHUT_RDWR)
     connection.socket.close()

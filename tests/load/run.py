@@ -110,12 +110,13 @@ class Run:
         return self._connections[-1]
 
     def _leaving(self, goes_on: Callable[[], bool]) -> None:
-        """Ask for a snapshot of each volume and go away, a few times."""
-        for volume in itertools.islice(itertools.cycle(self._bases), 5 * len(self._bases)):
+        """Ask for a snapshot of each volume and go away, at once or a moment later, a few times."""
+        wait = itertools.cycle((0, 0.01))
+        for volume, seconds in itertools.islice(zip(itertools.cycle(self._bases), wait), 5 * len(self._bases)):
             if goes_on():
                 asked = uuid.uuid4().hex
                 self.left[asked] = volume
-                clients.leave(self._connection(), volume, asked)
+                clients.leave(self._connection(), volume, asked, seconds)
                 time.sleep(0.1)
 
 
