@@ -186,6 +186,6 @@ def test_a_damaged_record_is_told_and_hides_no_other_group(run: CommandLine, ora
 
 
 def test_groups_are_completed(run: CommandLine, oracle: Oracle, group: str) -> None:
-    assert completed("snapengine group show b", root=oracle.engine.root) == ["plain,before"]
+    assert "plain,before" in completed("snapengine group show b", root=oracle.engine.root)  # a uuid may begin so too
     assert completed(f"snapengine group revert {group[:5]}", root=oracle.engine.root) == [f"plain,{group}"]
-    assert completed("snapengine group create g d", root=oracle.engine.root) == ["plain,db"]
+    assert "plain,db" in completed("snapengine group create g d", root=oracle.engine.root)
