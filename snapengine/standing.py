@@ -5,11 +5,14 @@ Where they differ nobody knows which is right: nothing then goes that an image m
 was frozen. Names that an unfinished operation has in its entry do not count: there headers may be ahead of records.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from snapengine import chain, errors, journal, layout, records, tree
 from snapengine.chain import Layer
+from snapengine.inventory import VolumeRecord
 from snapengine.records import Contents
 
 
@@ -50,9 +53,11 @@ def unknown(contents: Contents, snapshot: str, names: Sequence[str]) -> errors.C
 def recorded(root: Path, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
     """Return layers; Corrupt where one of them stands on another image than its record, if it has a sound one, says."""
     claimed = journal.claimed(root)
-    for layer in layers:
-        if layer.path not in claimed and (told := _told(layer)):
-            raise errors.Corrupt(what=f"image {layer.path} {told}")
+    for directory, own in itertools.groupby(layers, key=lambda layer: layer.path.parent):
+        volume = _volume(directory)
+        for layer in own:
+            if volume and layer.path not in claimed and (told := _told(layer, volume)):
+                raise errors.Corrupt(what=f"image {layer.path} {told}")
     return layers
 
 
@@ -61,12 +66,17 @@ def told(backing: str | None, recorded: str | None) -> str:
     return f"stands on {backing or 'nothing'}, the record says {recorded or 'nothing'}"
 
 
-def _told(layer: Layer) -> str | None:
-    directory, name = layer.path.parent, layer.path.name
+def _volume(directory: Path) -> VolumeRecord | None:
+    """Return the record of the volume in directory, None without a sound one."""
+    with suppress(errors.NotFound, errors.Corrupt):
+        return records.read_volume(directory)
+    return None
+
+
+def _told(layer: Layer, volume: VolumeRecord) -> str | None:
     try:
-        volume = records.read_volume(directory)
-        is_active = name == layout.active_name(volume)
-        record = volume if is_active else records.read_snapshot(directory, layer.uuid or "")
+        is_active = layer.path.name == layout.active_name(volume)
+        record = volume if is_active else records.read_snapshot(layer.path.parent, layer.uuid or "")
     except (errors.NotFound, errors.Corrupt):
         return None
     said = tree.backing(volume, record)
