@@ -10,8 +10,7 @@ from pathlib import Path
 
 from tests.load import run
 from tests.load.book import Call
-from tests.load.clients import READS
-from tests.load.held import CHANGES
+from tests.load.clients import CHANGES, READS
 from tests.load.ill import ILL
 from tests.load.judge import Report
 from tests.load.run import Crew

@@ -13,7 +13,7 @@ from tests.load.book import Asking, Book
 
 KEPT = 4  # snapshots of its own that a writer leaves where they are
 LOOKED = 0.2  # of the changes, after how many a writer looks
-CREATE, DELETE = "create", "delete"
+CHANGES = CREATE, DELETE = "create", "delete"
 READS = {"get": "/volume-snapshots/{snapshot}", "page": "/volume-snapshots?q=volumeUuid={volume}&limit=100",
          "tree": "/volume-snapshots/trees?q=volumeUuid={volume}", "volume": "/volumes/{volume}"}  # fmt: skip
 

@@ -10,7 +10,6 @@ from tests.load import clients
 from tests.load.book import Book
 
 PATIENCE = 30.0  # seconds; far less than a verb of the server waits for a lock
-CHANGES = (clients.CREATE, clients.DELETE)
 
 
 class Holder:
@@ -45,7 +44,7 @@ class Holder:
     def _missing(self, volume: str, since: int) -> str:
         """Return who waits for the held volume and should not."""
         calls = self._book.since(since)
-        changed = {call.volume for call in calls if call.verb in CHANGES}
+        changed = {call.volume for call in calls if call.verb in clients.CHANGES}
         told = {call.client for call in calls if call.verb in clients.READS and call.volume == volume}
         if volume in changed:
             return "it is changed"

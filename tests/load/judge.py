@@ -8,7 +8,6 @@ from typing import NamedTuple
 from tests import check
 from tests.load import clients
 from tests.load.book import Book, Call
-from tests.load.held import CHANGES
 from tests.oracle import Oracle
 
 SHARE = 0.1  # of what the median client of its kind is answered each client gets at least
@@ -74,7 +73,7 @@ def most_overtaken(calls: Sequence[Call]) -> int:
     """Return by how many changes of its volume, asked for later, a change was overtaken that was overtaken most."""
     by_volume, most = defaultdict[str, list[Call]](list), 0
     for call in calls:
-        if call.verb in CHANGES:
+        if call.verb in clients.CHANGES:
             by_volume[call.volume].append(call)
     for changes in by_volume.values():
         later: list[int] = []
@@ -87,7 +86,7 @@ def most_overtaken(calls: Sequence[Call]) -> int:
 def _shares(calls: Sequence[Call]) -> dict[str, float]:
     """Return for readers and writers what the client with the fewest answers got, of what the median one got."""
     found = {}
-    for kind, verbs in (("reader", [*clients.READS]), ("writer", [*CHANGES])):
+    for kind, verbs in (("reader", [*clients.READS]), ("writer", [*clients.CHANGES])):
         counts = sorted(Counter(call.client for call in calls if call.verb in verbs).values())
         if counts and counts[len(counts) // 2] >= SEEN:
             found[kind] = counts[0] / counts[len(counts) // 2]

@@ -38,8 +38,10 @@ def load(place: Path, seconds: float, seed: int, crew: Crew, broken: str = "") -
     oracle = Oracle(Engine.init(place / "store"))
     bases = {volume: _base(oracle, volume) for volume in (oracle.volume(f"disk-{n}") for n in range(crew.volumes))}
     start = f"from tests.load import ill; ill.fall({broken!r}); {START}"
-    settings = {"WORKERS": str(WORKERS), "WINDOW": "600"}  # seconds: no call becomes a job
-    server = Server(oracle.engine.root, start=start, **{f"SNAPENGINE_SERVE_{key}": settings[key] for key in settings})
+    server = Server(
+        oracle.engine.root, start=start,
+        SNAPENGINE_SERVE_WORKERS=str(WORKERS), SNAPENGINE_SERVE_WINDOW="600",  # seconds: no call becomes a job
+    )  # fmt: skip
     try:
         with closing(Run(server, oracle.engine, bases, crew, Random(seed))) as run:
             run.alone(seconds / 4)

@@ -36,9 +36,9 @@ class Host:
         """Kill the server in one of several ways, and start it again; returns what was wrong, if anything was."""
         how = chance.choice(HOWS)
         if how == "worker":
-            workers = self._server.workers()  # none where all were killed, and nothing was asked for since
-            self.kills += len(workers[:1])
-            _kill(chance.sample(workers, len(workers[:1])))
+            if workers := self._server.workers():  # none where all were killed, and nothing was asked for since
+                self.kills += 1
+                _kill([chance.choice(workers)])
             return ""
         below = serving.children(self._server.process.pid)  # a worker stands before the tools that it has started
         with open(self._place / UNREST, "a") as unrest:
