@@ -31,22 +31,12 @@ def begun(root: Path, entry: Entry) -> Iterator[None]:
     left: an entry that is cut off was never begun, so recovery removes it.
     """
     path = _begun(root, entry.uuid)
-    fd = _claim(path)
+    durable.make_directory(path.parent)  # empty at rest, so a backup may have left it out
+    fd = lock.made(path, 0o644)  # a recovery removes one that it sees still empty and unlocked
     try:
         _fill(fd, path, entry)
         yield
     finally:
-        lock.release(fd)
-
-
-def _claim(path: Path) -> int:
-    """Return a new locked file at path; a recovery that saw it still empty and unlocked has removed it: again then."""
-    durable.make_directory(path.parent)  # empty at rest, so a backup may have left it out
-    while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        lock.hold(fd)
-        if lock.names(fd, path):
-            return fd
         lock.release(fd)
 
 

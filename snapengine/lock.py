@@ -209,6 +209,20 @@ def hold(fd: int) -> None:
     fcntl.flock(fd, fcntl.LOCK_EX)
 
 
+def made(path: Path, mode: int) -> int:
+    """
+    Return a new file at path, open and locked; raises FileExistsError.
+
+    Until it is locked, whoever tidies up may take it for left behind and remove it: again then.
+    """
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+        hold(fd)
+        if names(fd, path):
+            return fd
+        release(fd)
+
+
 def release(fd: int) -> None:
     """Give back the flock of an open file, for every process that has inherited it, and close it."""
     fcntl.flock(fd, fcntl.LOCK_UN)

@@ -67,13 +67,14 @@ def beside(target: Path) -> Iterator[tuple[int, Path]]:
     """
     _tidy(target.parent)
     new = target.with_name(layout.new(_PREFIX, uuid.uuid4().hex))
-    fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
-    try:
-        lock.hold(fd)
+    fd = None
+    try:  # around the making too: a Ctrl-C may come just behind it
+        fd = lock.made(new, 0o666)
         yield fd, new
     finally:
         durable.unlink(new)
-        lock.release(fd)
+        if fd is not None:
+            lock.release(fd)
 
 
 def _tidy(directory: Path) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import BinaryIO, cast
 
 import pytest
@@ -310,6 +311,35 @@ def test_an_export_that_is_stopped_leaves_nothing(site: Site, number: signal.Sig
         assert len(said) == 1
     assert os.listdir(site.directory) == []
     site.oracle.check()
+
+
+@contextmanager
+def _as_its_file_is_there(then: Callable[[], None]) -> Iterator[None]:
+    """Call then in the moment in which an export in the block has made its file, once."""
+
+    def watch(frame: FrameType, event: str, done: object) -> None:
+        if (event, done, frame.f_code.co_name) == ("c_return", os.open, "made"):
+            sys.setprofile(None)
+            then()
+
+    sys.setprofile(watch)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+
+
+def test_an_export_that_is_stopped_as_its_file_is_there_leaves_nothing(site: Site) -> None:
+    with _as_its_file_is_there(lambda: signal.raise_signal(signal.SIGINT)), pytest.raises(KeyboardInterrupt):
+        site.export()
+    assert os.listdir(site.directory) == []
+
+
+def test_an_export_whose_file_another_one_takes_for_left_behind_makes_it_again(site: Site) -> None:
+    with _as_its_file_is_there(lambda: print(site.export(site.directory / "other"))):
+        site.export()
+    assert sorted(os.listdir(site.directory)) == ["db.img", "other"]
+    assert images.read(site.file) == images.read(site.directory / "other") == site.content
 
 
 def test_what_a_killed_export_leaves_the_next_one_removes(site: Site) -> None:
