@@ -36,9 +36,9 @@ lint: ready-test ## Style and types: flake8, isort, mypy
 bench: ready-bench ## Measure and draw the charts
 	@$(with_venv) $(python) -m bench
 
-crash: ready-test ## Cut each verb off everywhere (long): VERB=.. FS=ext4|xfs HOW=kill|EIO|full|.. WORKERS=2
+crash: ready-test ## Cut each verb off everywhere (long): VERB=.. FS=ext4|xfs HOW=kill|EIO|full|.. EVERY=10 WORKERS=2
 	@$(with_venv) $(python) -m tests.crash $(if $(VERB),--verb "$(VERB)") $(if $(FS),--fs $(FS)) \
-		$(if $(HOW),--how $(HOW)) $(if $(WORKERS),--workers $(WORKERS))
+		$(if $(HOW),--how $(HOW)) $(if $(EVERY),--every $(EVERY)) $(if $(WORKERS),--workers $(WORKERS))
 
 soak: ready-test ## Work from 8 processes at once, some of them killed: MINUTES=5 SEED=1
 	@$(with_venv) $(python) -m tests.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))

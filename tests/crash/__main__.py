@@ -20,11 +20,12 @@ from tests.crash.strace import Kill
 PLACE = Path(".crash")
 SYSTEMS: tuple[privileged.FileSystem, ...] = ("ext4", "xfs")
 CUTS = (("rename", 1), ("rename", 2), ("unlink", 1))  # where a verb is killed whose recovery is killed then
+LOOKING, INTERRUPT = MANY = "looking", "interrupt"  # with so many points that they must be asked for
 FULL, SMALL = "full", {"ext4": 512, "xfs": 1024}  # disks that are filled, in MiB
 MIB = 2048  # of those that are not
 COLUMNS = ("points", *ENDS, "missed")
 
-_HOW = "only by kills, by one error, in recoveries, or on a disk that is full"
+_HOW = "only by kills, by one error, in recoveries, or on a disk that is full; or by calls that only look, or by Ctrl-C"
 
 
 def main(words: Sequence[str]) -> int:
@@ -39,9 +40,9 @@ def main(words: Sequence[str]) -> int:
     print(_line("file system, verb, how it was cut off", *COLUMNS), flush=True)
     for system in (options.fs,) if options.fs else SYSTEMS:
         if options.how != FULL:
-            outcomes += _on(system, chosen, options.how, MIB, options.workers)
+            outcomes += _on(system, chosen, options.how, options, MIB)
         if options.how in (None, FULL):
-            outcomes += _on(system, chosen, FULL, SMALL[system], 1)
+            outcomes += _on(system, chosen, FULL, options, SMALL[system])
     print(_line("all", *sums(outcomes)))
     rate = len(outcomes) / (time.monotonic() - started)
     print(f"crash: {len(chosen)} verbs, {len(outcomes)} points, {rate:.1f} a second, {options.workers} workers")
@@ -52,29 +53,31 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
     parser.add_argument("--verb", default="", help="only the verbs with this in their names (tests/crash/cases.py)")
     parser.add_argument("--fs", choices=SYSTEMS, help="only on this file system, mounted for the run, as root")
-    parser.add_argument("--how", choices=(*HOWS, "recovery", FULL), help=_HOW)
+    parser.add_argument("--how", choices=(*HOWS, "recovery", FULL, *MANY), help=_HOW)
+    parser.add_argument("--every", type=int, default=1, help=f"one point in so many of {' and '.join(MANY)}")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 2, help="how many points at once")
     return parser.parse_args(words)
 
 
 def _on(
-    system: privileged.FileSystem, chosen: Sequence[str], how: str | None, mib: int, workers: int
+    system: privileged.FileSystem, chosen: Sequence[str], how: str | None, options: argparse.Namespace, mib: int
 ) -> Iterator[Outcome]:
     """
     Give the outcomes on a file system of so many MiB, and print a line for each verb and way as soon as it is done.
     """
+    workers = 1 if how == FULL else options.workers
     with tempfile.TemporaryDirectory(dir=PLACE, prefix="run-") as place:
         with privileged.mounted(Path(place).absolute(), system, mib) as disk:
             with bench.opened("", workers, disk, Path(place), system == "xfs") as opened:
                 for name in chosen:
                     if system == "xfs" or not bench.needs_reflinks(VERBS[name].store):
-                        yield from _cut(opened, system, name, how)
+                        yield from _cut(opened, system, name, how, options.every)
 
 
-def _cut(opened: Bench, system: str, name: str, how: str | None) -> Iterator[Outcome]:
+def _cut(opened: Bench, system: str, name: str, how: str | None, every: int) -> Iterator[Outcome]:
     prepared = opened.prepared(name)
     for way in (how,) if how else (*HOWS, "recovery"):
-        outcomes = _by(opened, prepared, way)
+        outcomes = _by(opened, prepared, way, every)
         if outcomes:
             print(_line(f"{system}, {name}, {way}", *sums(outcomes)), flush=True)
         for outcome in outcomes:
@@ -83,7 +86,7 @@ def _cut(opened: Bench, system: str, name: str, how: str | None) -> Iterator[Out
         yield from outcomes
 
 
-def _by(opened: Bench, prepared: Prepared, way: str) -> list[Outcome]:
+def _by(opened: Bench, prepared: Prepared, way: str, every: int) -> list[Outcome]:
     """Return the outcomes of cutting a verb off everywhere in one way."""
     if way == "kill":
         return opened.kills(prepared, points.kills(prepared.calls))
@@ -92,7 +95,15 @@ def _by(opened: Bench, prepared: Prepared, way: str) -> list[Outcome]:
     if way == FULL:
         return opened.full(prepared)
     recoveries = [opened.crashed(prepared, Kill(call, True)) for call in prepared.calls if call.point in CUTS]
+    if way in MANY:
+        return [o for each in (prepared, *recoveries) for o in _one_in(every, opened, opened.looked(each), way)]
     return [o for each in recoveries if each.calls for o in opened.kills(each, points.kills(each.calls))]
+
+
+def _one_in(every: int, opened: Bench, looked: Prepared, way: str) -> list[Outcome]:
+    if way == LOOKING:
+        return opened.failures(looked, points.one_in(every, points.looks(looked.calls)))
+    return opened.interrupts(looked, points.one_in(every, points.interrupts(looked.calls)))
 
 
 def sums(outcomes: Sequence[Outcome]) -> list[int]:

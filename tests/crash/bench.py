@@ -12,10 +12,10 @@ from typing import TypeVar
 from tests import images, privileged
 from tests.crash import judge, points, stores
 from tests.crash.cases import VERBS, Case
-from tests.crash.judge import Failure, Outcome, Prepared
+from tests.crash.judge import Failure, Interrupt, Outcome, Prepared
 from tests.crash.strace import Kill
 
-Point = TypeVar("Point", Kill, Failure, int)
+Point = TypeVar("Point", Kill, Failure, Interrupt, int)
 Made = TypeVar("Made")
 
 
@@ -46,6 +46,10 @@ class Bench:
         name = f"{self._name} {prepared.case.name} crashed at {at.point.name} {at.point.nth}"
         return self._pool.submit(judge.crashed, prepared.case, at, name).result()
 
+    def looked(self, prepared: Prepared) -> Prepared:
+        """Return a verb with those of its calls, too, that only look."""
+        return self._pool.submit(judge.listed, prepared.case, looks=True).result()
+
     def kills(self, prepared: Prepared, kills: Sequence[Kill] | None = None) -> list[Outcome]:
         """Kill a verb at these points, or at a sample of its calls, most of them changes of names."""
         return self._cut(judge.kill, prepared.case, points.some_kills(prepared.calls) if kills is None else kills)
@@ -54,6 +58,10 @@ class Bench:
         """Let these calls of a verb fail, or a sample of them."""
         found = points.some_failures(prepared.calls) if failures is None else failures
         return self._cut(judge.fail, prepared.case, found)
+
+    def interrupts(self, prepared: Prepared, interrupts: Sequence[Interrupt]) -> list[Outcome]:
+        """Press Ctrl-C at these calls of a verb."""
+        return self._cut(judge.interrupt, prepared.case, interrupts)
 
     def full(self, prepared: Prepared, rooms: Sequence[int] | None = None) -> list[Outcome]:
         """
@@ -72,10 +80,12 @@ class Bench:
             little = room
         return outcomes
 
-    def kill_broken(self, prepared: Prepared, at: Kill, sabotage: str) -> Outcome:
-        """Return how a kill of an engine that is broken on purpose ends."""
+    def cut_broken(
+        self, how: Callable[[Case, Point, str, str], Outcome], prepared: Prepared, at: Point, sabotage: str
+    ) -> Outcome:
+        """Return how it ends that an engine which is broken on purpose is cut off, how being a function of judge's."""
         name = f"{self._name} {prepared.case.name} {sabotage}"
-        return self._pool.submit(judge.kill_broken, prepared.case, at, name, sabotage).result()
+        return self._pool.submit(judge.cut_broken, how, prepared.case, at, name, sabotage).result()
 
     def _cut(self, how: Callable[[Case, Point, str], Outcome], case: Case, at: Sequence[Point]) -> list[Outcome]:
         name = f"{self._name} {case.name} {how.__name__}"

@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import pytest
 
@@ -17,6 +17,8 @@ from tests.crash.cases import VERBS, Case
 from tests.crash.sabotage import broken
 from tests.crash.strace import Call, Kill, Run
 
+At = TypeVar("At")
+
 ENDS = ("before", "after", "wrong")
 BY_VERB, AGAIN = " settled by the next verb", " done again"
 NEXT = "0123456789ab4def8123456789abcdee"  # one and the same, so that its images are known already
@@ -24,7 +26,7 @@ TOOLS_LIVE = 5.0  # seconds that a tool may outlive its engine
 
 
 class Prepared(NamedTuple):
-    """A case, and the calls of its verb that change files."""
+    """A case, and the calls of its verb that change files, or that only look at them."""
 
     case: Case
     calls: tuple[Call, ...]
@@ -35,6 +37,12 @@ class Failure(NamedTuple):
 
     call: Call
     error: str
+
+
+class Interrupt(NamedTuple):
+    """A call of the engine at which somebody presses Ctrl-C."""
+
+    call: Call
 
 
 class Outcome(NamedTuple):
@@ -51,28 +59,42 @@ class Outcome(NamedTuple):
     why: str = ""
 
 
-def kill(case: Case, at: Kill, name: str) -> Outcome:
-    """Kill the case's verb on a copy of its store, called name, and judge what that left."""
-    return _kill(case, at, name, "")
-
-
-def kill_broken(case: Case, at: Kill, name: str, sabotage: str) -> Outcome:
-    """Do as kill does, with an engine that is broken on purpose."""
-    with broken(sabotage):
-        return _kill(case, at, name, sabotage)
-
-
-def _kill(case: Case, at: Kill, name: str, engine: str) -> Outcome:
+def kill(case: Case, at: Kill, name: str, engine: str = "") -> Outcome:
+    """Kill the case's verb on a copy of its store, called name, and judge what that left; engine tells which one."""
     what = f"kill {'all' if at.whole else 'the engine'} at {at.point.name} {at.point.nth}"
     how = f"{engine}{BY_VERB}" if at.point.nth % 2 == 0 else engine
     return _judged(case, what, name, lambda root: _killed(case, root, at), how)
 
 
-def fail(case: Case, at: Failure, name: str) -> Outcome:
+def fail(case: Case, at: Failure, name: str, engine: str = "") -> Outcome:
     """Let a system call of the case's verb fail, on a copy of its store, called name, and judge what that left."""
-    what = f"{at.error} at {at.call.point.name} {at.call.point.nth}"
+    what = f"{at.error} at {_place(at.call)}"
     cut = lambda root: strace.failed(verb(case, root), root, at.call, at.error)  # noqa: E731
-    return _judged(case, what, name, cut, AGAIN if at.error == "ENOSPC" else "")
+    return _judged(case, what, name, cut, f"{engine}{AGAIN}" if at.error == "ENOSPC" else engine)
+
+
+def interrupt(case: Case, at: Interrupt, name: str, engine: str = "") -> Outcome:
+    """Press Ctrl-C at a call of the case's verb, on a copy of its store, called name, and judge what that left."""
+
+    def cut(root: Path) -> Run:
+        run = strace.interrupted(verb(case, root), root, at.call)
+        assert run.said in ("ok", strace.INTERRUPTED), run.said
+        return run
+
+    return _judged(case, f"Ctrl-C at {_place(at.call)}", name, cut, engine)
+
+
+def _place(call: Call) -> str:
+    point = f"{call.point.name} {call.point.nth}"
+    return f"{point}, of {call.path} {call.number}" if call.looks else point
+
+
+def cut_broken(
+    how: Callable[[Case, At, str, str], Outcome], case: Case, at: At, name: str, sabotage: str
+) -> Outcome:
+    """Do as how does, one of the functions above, with an engine that is broken on purpose."""
+    with broken(sabotage):
+        return how(case, at, name, sabotage)
 
 
 _TOLD = ("Conflict: it is left", "Conflict: some are left")  # of verbs that go on, and tell of each thing alone
@@ -108,10 +130,10 @@ def prepared(name: str, store: Path) -> Prepared:
     return listed(cases.make_case(name, store))
 
 
-def listed(case: Case) -> Prepared:
-    """Return a case with the calls of its verb that change files."""
+def listed(case: Case, looks: bool = False) -> Prepared:
+    """Return a case with the calls of its verb that change files, and with looks those that only look at them, too."""
     root = _copy(case, f"{case.name} listed")
-    run = strace.listed(verb(case, root), root)
+    run = strace.listed(verb(case, root), root, looks)
     stores.remove(root)
     assert run.said == "ok", run.said
     return Prepared(case, run.calls)
@@ -126,7 +148,7 @@ def _judged(case: Case, what: str, name: str, cut: Callable[[Path], Run], how: s
         assert not run.said.startswith(("!", "ENOSPC")), run.said  # what the user can mend has an error of the engine's
         key = f"{case.root} {case.name} {how} {run.said == 'ok'} {remains.digest(root)}"
         known = hashlib.sha256(key.encode()).hexdigest()
-        flags = how.endswith(BY_VERB), how == AGAIN
+        flags = how.endswith(BY_VERB), how.endswith(AGAIN)
         end = images.once(f"judged-{known}", lambda: judge(case, root, run.said, *flags).encode()).decode()
     except Exception:
         return Outcome(case.name, what, "wrong", exact, traceback.format_exc())

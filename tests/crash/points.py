@@ -2,9 +2,13 @@
 
 import random
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
-from tests.crash.judge import Failure
-from tests.crash.strace import INTERRUPTIBLE, NAMES, Call, Kill
+from tests.crash.judge import Failure, Interrupt
+from tests.crash.strace import Call, Kill
+from tests.crash.syscalls import INTERRUPTIBLE, NAMES, OPENING
+
+Cut = TypeVar("Cut", Failure, Interrupt)
 
 ERRORS = ("ENOSPC", "EIO", "EINTR")
 HOWS = ("kill", *ERRORS)
@@ -20,6 +24,22 @@ def kills(calls: Sequence[Call]) -> list[Kill]:
 def failures(calls: Sequence[Call], errors: Sequence[str] = ERRORS) -> list[Failure]:
     """Return a failure of each call with each of errors; EINTR where the call may return it."""
     return [Failure(call, error) for error in errors for call in distinct(calls) if may_return(call, error)]
+
+
+def looks(calls: Sequence[Call]) -> list[Failure]:
+    """Return a failure of each call that only looks: the disk can't be read, or there is no descriptor left to open."""
+    found = [call for call in distinct(calls) if call.looks]
+    return [*(Failure(c, "EIO") for c in found), *(Failure(c, "EMFILE") for c in found if c.point.name in OPENING)]
+
+
+def interrupts(calls: Sequence[Call]) -> list[Interrupt]:
+    """Return a Ctrl-C at each call of the engine itself, whether it changes something or looks."""
+    return [Interrupt(call) for call in distinct(calls) if call.own]
+
+
+def one_in(every: int, points: Sequence[Cut]) -> list[Cut]:
+    """Return one in so many points, the same ones each time."""
+    return random.Random(_seed([at.call for at in points])).sample(points, -(-len(points) // every))
 
 
 def rooms() -> Iterator[int]:

@@ -4,10 +4,11 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from snapengine import durable, journal, resume
+from snapengine import durable, journal, presence, resume, settle
 
 
 def the_frozen_image_gets_its_name_last(patch: pytest.MonkeyPatch) -> None:
@@ -44,6 +45,16 @@ def recovery_always_undoes(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(resume, "is_committed", lambda root, entry: False)
 
 
+def what_can_not_be_seen_is_missing(patch: pytest.MonkeyPatch) -> None:
+    """Take an error of the disk for a no where it is asked whether a name is there."""
+    patch.setattr(presence, "is_there", os.path.lexists)
+
+
+def an_end_is_settled_once_more(patch: pytest.MonkeyPatch) -> None:
+    """Settle an operation that fails right after its end as if it had not ended."""
+    patch.setattr(settle, "presence", SimpleNamespace(is_there=lambda path: True))
+
+
 SABOTAGES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     sabotage.__name__: sabotage
     for sabotage in (
@@ -51,6 +62,8 @@ SABOTAGES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
         nothing_stands_in_the_journal,
         an_undo_removes_nothing,
         recovery_always_undoes,
+        what_can_not_be_seen_is_missing,
+        an_end_is_settled_once_more,
     )
 }
 

@@ -1,5 +1,5 @@
 """
-Run a function in a process of its own under strace: list its calls that change files, kill it at one, or fail one.
+Run a function in a process of its own under strace: list its calls on files, kill or interrupt it at one, or fail one.
 
 strace counts for each thread by itself, and tools spread their writes over threads. So a call is named by its path and
 by how often its thread has made it there; that one is held at its entry, and when strace shows it the processes are
@@ -25,29 +25,19 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from snapengine import errors
+from tests.crash.syscalls import CHANGING, LOOKING, OPENING
 
-OPENING = ("open", "openat", "creat")
-CHANGING = (
-    *("write", "pwrite64", "writev", "pwritev", "pwritev2", "copy_file_range", "sendfile"),
-    *("rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat", "unlink", "unlinkat"),
-    *("mkdir", "mkdirat", "rmdir", "mknod", "mknodat", "truncate", "ftruncate", "fallocate", "fsync", "fdatasync"),
-    *("chmod", "fchmod", "fchmodat", "chown", "fchown", "lchown", "fchownat", "utimensat"),
-    *("setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr"),
-)
-INTERRUPTIBLE = (  # may return EINTR, as their manual pages say
-    *("open", "openat", "creat", "write", "pwrite64", "writev", "pwritev", "pwritev2", "copy_file_range", "sendfile"),
-    *("truncate", "ftruncate", "fallocate", "fsync", "fdatasync"),
-)
-NAMES = ("rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir")
+INTERRUPTED = "interrupted"
 
 _PATIENCE = 60.0  # seconds
 _HOLD = 30_000  # microseconds
 _ENTRY = re.compile(rb"(?:(\d+) +)?(\w+)\(")
 _WRITABLE = re.compile(rb"O_CREAT|O_TRUNC|O_WRONLY")
+_NO_LOOK = re.compile(rb"TCGETS|F_GETFD|F_SETFD|F_GETFL|SEEK_SET|SEEK_CUR|SEEK_END")  # these don't reach the disk
 
 
 class Point(NamedTuple):
-    """A call that changes a file below the root: the nth of this name, from 1, whoever calls it."""
+    """A call on a file below the root: the nth of this name that was listed, from 1, whoever calls it."""
 
     name: str
     nth: int
@@ -58,7 +48,7 @@ class Call(NamedTuple):
     A call as it was seen, on a path below the root, or beside it where that begins with the root's name and a dot.
 
     path is relative to the root; number counts, from 1, its thread's calls of this name that have to do with that path.
-    own: the thread is the caller's first one, and no other's nor a tool's.
+    own: the thread is the caller's first one, and no other's nor a tool's. looks: it changes nothing.
     """
 
     point: Point
@@ -66,6 +56,7 @@ class Call(NamedTuple):
     path: str
     number: int
     own: bool
+    looks: bool = False
 
     @property
     def place(self) -> tuple[str, str, int, bool]:
@@ -77,10 +68,10 @@ class Run(NamedTuple):
     """
     What became of a function under strace.
 
-    calls are those that changed files below the root, up to the point where it was killed. said is "ok", the name and
-    text of the engine's error, that of the system's (EIO, say) or "!", with a traceback, of any other; empty when it
-    was killed. exact: it was killed before that very call was carried out, or the error was injected. lived is how
-    long, in seconds, something outlived the kill.
+    calls are those on files below the root that were to be listed, up to the point where it was killed. said is "ok",
+    INTERRUPTED, the name and text of the engine's error, that of the system's (EIO, say) or "!", with a traceback, of
+    any other; empty when it was killed. exact: it was killed before that very call was carried out, or the error or the
+    signal was injected. lived is how long, in seconds, something outlived the kill.
     """
 
     calls: tuple[Call, ...]
@@ -104,14 +95,20 @@ class Kill(NamedTuple):
         return call.place == self.at.place if isinstance(self.at, Call) else call.point == self.at
 
 
-def listed(verb: Callable[[], object], root: Path) -> Run:
-    """Run verb and list what it does below root."""
-    return _run(verb, root, ["-f"])
+def listed(verb: Callable[[], object], root: Path, looks: bool = False) -> Run:
+    """Run verb and list what it changes below root, and with looks where it only looks there, too."""
+    seen = [f"--trace={_set((*OPENING, *CHANGING, *LOOKING))}"] if looks else []
+    return _run(verb, root, ["-f", *seen], looks=looks)
 
 
 def failed(verb: Callable[[], object], root: Path, call: Call, error: str) -> Run:
     """Run verb with the system call error injected at call, on another copy of root; one that only looks, too."""
     return _run(verb, root, _only(root, call, f"error={error}"))
+
+
+def interrupted(verb: Callable[[], object], root: Path, call: Call) -> Run:
+    """Run verb and press Ctrl-C at a call of its own: Python hears of that when the call has returned."""
+    return _run(verb, root, _only(root, call, "signal=SIGINT"))
 
 
 def killed(verb: Callable[[], object], root: Path, kill: Kill, patience: int) -> Run:
@@ -134,7 +131,9 @@ def _set(names: tuple[str, ...]) -> str:
     return ",".join(f"?{name}" for name in names)  # not every machine has all of them
 
 
-def _run(verb: Callable[[], object], root: Path, args: list[str], kill: Kill | None = None) -> Run:
+def _run(
+    verb: Callable[[], object], root: Path, args: list[str], kill: Kill | None = None, looks: bool = False
+) -> Run:
     ours, theirs = socket.socketpair()  # a message of its own: no call that may be held or failed
     caller = os.fork()
     if caller == 0:
@@ -143,7 +142,7 @@ def _run(verb: Callable[[], object], root: Path, args: list[str], kill: Kill | N
     theirs.close()
     with ours, _attached(caller, args) as output:
         ours.send(b"go")
-        seen = _watch(output, caller, root, kill)
+        seen = _watch(output, _Seen(root, caller, looks), kill)
         os.waitpid(caller, 0)
         said = ours.makefile(encoding="utf-8").read()
     return Run(tuple(seen.calls), said, seen.exact, seen.lived)
@@ -170,9 +169,12 @@ def child(verb: Callable[[], object], theirs: socket.socket) -> NoReturn:
     numbers = random.Random("the same names in every run")
     setattr(uuid, "uuid4", lambda: uuid.UUID(int=numbers.getrandbits(128), version=4))
     theirs.recv(2)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         verb()
         said = "ok"
+    except KeyboardInterrupt:
+        said = INTERRUPTED
     except errors.Error as e:
         said = f"{type(e).__name__}: {e}"
     except OSError as e:
@@ -206,8 +208,9 @@ def _attached(caller: int, args: list[str]) -> Iterator[int]:
 class _Seen:
     """What strace has shown so far."""
 
-    def __init__(self, root: Path, caller: int) -> None:
-        self._caller = caller
+    def __init__(self, root: Path, caller: int, looks: bool) -> None:
+        self.caller = caller
+        self._looks = looks
         self.calls: list[Call] = []
         self.exact = False
         self.lived = 0.0
@@ -217,20 +220,21 @@ class _Seen:
         self._numbers: Counter[tuple[int, str, str]] = Counter()
 
     def add(self, line: bytes) -> Call | None:
-        """Note a line; returns the call that it begins, if that changes a file below the root, or beside it."""
+        """Note a line; returns the call that it begins, if that is one to list, on a file below or beside the root."""
         match = _ENTRY.match(line)
         paths = self._below.findall(line.partition(b") = ")[0])
         if match is None or not paths:
             return None
-        thread, name = int(match[1] or self._caller), match[2].decode()
+        thread, name = int(match[1] or self.caller), match[2].decode()
         for path in set(paths):
             self._numbers[thread, name, self._relative(path)] += 1
-        if name in OPENING and not _WRITABLE.search(line):
+        looks = not _WRITABLE.search(line) if name in OPENING else name not in CHANGING
+        if looks and (not self._looks or _NO_LOOK.search(line)):
             return None
         self._points[name] += 1
         path = self._relative(paths[0])
         number = self._numbers[thread, name, path]
-        call = Call(Point(name, self._points[name]), thread, path, number, thread == self._caller)
+        call = Call(Point(name, self._points[name]), thread, path, number, thread == self.caller, looks)
         self.calls.append(call)
         return call
 
@@ -238,18 +242,17 @@ class _Seen:
         return os.path.relpath(path.decode(), self._root)
 
 
-def _watch(output: int, caller: int, root: Path, kill: Kill | None) -> _Seen:
+def _watch(output: int, seen: _Seen, kill: Kill | None) -> _Seen:
     """Read what strace shows to its end; kill where it is asked for, and see whether that was in time."""
-    seen = _Seen(root, caller)
     victim, at = None, 0.0
     for line in _entries(output):
         call = seen.add(line)
         if victim is not None:
             seen.exact = seen.exact and call is None and not _carried_out(line, victim)
         elif call is not None and kill is not None and kill.is_at(call):
-            (os.killpg if kill.whole else os.kill)(caller, signal.SIGKILL)
+            (os.killpg if kill.whole else os.kill)(seen.caller, signal.SIGKILL)
             victim, at, seen.exact = call, time.monotonic(), True
-        elif b"(INJECTED)" in line:
+        elif b"(INJECTED)" in line or b"--- SIGINT {" in line:
             seen.exact = True
     if victim is not None:
         seen.lived = time.monotonic() - at

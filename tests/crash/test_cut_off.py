@@ -10,6 +10,7 @@ from tests.crash.strace import Kill, Point
 
 pytestmark = pytest.mark.crash
 
+FEW = 3  # points of those ways that have many
 BY_THE_MATRIX = ("repair other names", "delete by pull without reflinks")  # which differs on XFS only
 CUT = [name for name in VERBS if name not in ("recover", *BY_THE_MATRIX)]
 
@@ -22,6 +23,15 @@ def test_a_kill_leaves_the_state_before_or_after(bench: Bench, name: str) -> Non
 @pytest.mark.parametrize("name", CUT)
 def test_a_failing_system_call_leaves_the_state_before_or_after(bench: Bench, name: str) -> None:
     all_right(bench.failures(bench.prepared(name)))
+
+
+@pytest.mark.parametrize("name", ["create", "delete by pull", "revert to a group"])
+def test_a_call_that_only_looks_and_fails_or_a_ctrl_c_leaves_the_state_before_or_after(bench: Bench, name: str) -> None:
+    prepared = bench.looked(bench.prepared(name))
+    own = [call for call in prepared.calls if call.own]  # the same ones each time
+
+    all_right(bench.failures(prepared, points.one_in(len(own) // FEW, points.looks(own))))
+    all_right(bench.interrupts(prepared, points.one_in(len(own) // FEW, points.interrupts(own))))
 
 
 @pytest.mark.parametrize("name", ["import", "create a full one"])
