@@ -101,9 +101,10 @@ def _by(opened: Bench, prepared: Prepared, way: str, every: int) -> list[Outcome
 
 
 def _one_in(every: int, opened: Bench, looked: Prepared, way: str) -> list[Outcome]:
+    name = f"{looked.case.root.name} {looked.case.name}"
     if way == LOOKING:
-        return opened.failures(looked, points.one_in(every, points.looks(looked.calls)))
-    return opened.interrupts(looked, points.one_in(every, points.interrupts(looked.calls)))
+        return opened.failures(looked, points.one_in(every, points.looks(looked.calls), name))
+    return opened.interrupts(looked, points.one_in(every, points.interrupts(looked.calls), name))
 
 
 def sums(outcomes: Sequence[Outcome]) -> list[int]:

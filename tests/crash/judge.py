@@ -40,7 +40,7 @@ class Failure(NamedTuple):
 
 
 class Interrupt(NamedTuple):
-    """A call of the engine at which somebody presses Ctrl-C."""
+    """A call of the engine's or of a tool's at which somebody presses Ctrl-C for the engine."""
 
     call: Call
 

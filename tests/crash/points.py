@@ -1,6 +1,7 @@
 """Where to cut a verb off: at every call that changes files, or at a sample of them."""
 
 import random
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
@@ -33,13 +34,14 @@ def looks(calls: Sequence[Call]) -> list[Failure]:
 
 
 def interrupts(calls: Sequence[Call]) -> list[Interrupt]:
-    """Return a Ctrl-C at each call of the engine itself, whether it changes something or looks."""
-    return [Interrupt(call) for call in distinct(calls) if call.own]
+    """Return a Ctrl-C at each call of the engine itself, and while a tool is at each that changes something."""
+    return [Interrupt(call) for call in distinct(calls) if call.own or not call.looks]
 
 
-def one_in(every: int, points: Sequence[Cut]) -> list[Cut]:
-    """Return one in so many points, the same ones each time."""
-    return random.Random(_seed([at.call for at in points])).sample(points, -(-len(points) // every))
+def one_in(every: int, points: Sequence[Cut], name: str) -> list[Cut]:
+    """Return one in so many points, the same ones each time for a name, however a tool's threads take turns."""
+    mixed = sorted(points, key=lambda at: zlib.crc32(f"{name} {at.call.point} {at[1:]}".encode()))
+    return mixed[: -(-len(points) // every)]
 
 
 def rooms() -> Iterator[int]:

@@ -81,10 +81,15 @@ class Run(NamedTuple):
 
 
 class Kill(NamedTuple):
-    """Where to kill, and whom: the whole tree of processes, or the caller only, leaving its tools to themselves."""
+    """
+    Where to kill, and whom: the whole tree of processes, or the caller only, leaving its tools to themselves.
+
+    by is the signal.
+    """
 
     at: Point | Call
     whole: bool
+    by: int = signal.SIGKILL
 
     @property
     def point(self) -> Point:
@@ -107,8 +112,14 @@ def failed(verb: Callable[[], object], root: Path, call: Call, error: str) -> Ru
 
 
 def interrupted(verb: Callable[[], object], root: Path, call: Call) -> Run:
-    """Run verb and press Ctrl-C at a call of its own: Python hears of that when the call has returned."""
-    return _run(verb, root, _only(root, call, "signal=SIGINT"))
+    """
+    Run verb and press Ctrl-C for its own process at a call of that, or at one that changes something of a tool.
+
+    Python hears of it when the call has returned, or while it waits for the tool.
+    """
+    if call.own:
+        return _run(verb, root, _only(root, call, "signal=SIGINT"))
+    return _run(verb, root, _only(root, call, f"delay_enter={_HOLD}"), Kill(call, False, signal.SIGINT))
 
 
 def killed(verb: Callable[[], object], root: Path, kill: Kill, patience: int) -> Run:
@@ -250,8 +261,9 @@ def _watch(output: int, seen: _Seen, kill: Kill | None) -> _Seen:
         if victim is not None:
             seen.exact = seen.exact and call is None and not _carried_out(line, victim)
         elif call is not None and kill is not None and kill.is_at(call):
-            (os.killpg if kill.whole else os.kill)(seen.caller, signal.SIGKILL)
-            victim, at, seen.exact = call, time.monotonic(), True
+            (os.killpg if kill.whole else os.kill)(seen.caller, kill.by)
+            victim, at = (call, time.monotonic()) if kill.by == signal.SIGKILL else (None, 0.0)
+            kill, seen.exact = None, True
         elif b"(INJECTED)" in line or b"--- SIGINT {" in line:
             seen.exact = True
     if victim is not None:

@@ -30,8 +30,8 @@ def test_a_call_that_only_looks_and_fails_or_a_ctrl_c_leaves_the_state_before_or
     prepared = bench.looked(bench.prepared(name))
     own = [call for call in prepared.calls if call.own]  # the same ones each time
 
-    all_right(bench.failures(prepared, points.one_in(len(own) // FEW, points.looks(own))))
-    all_right(bench.interrupts(prepared, points.one_in(len(own) // FEW, points.interrupts(own))))
+    all_right(bench.failures(prepared, points.one_in(len(own) // FEW, points.looks(own), name)))
+    all_right(bench.interrupts(prepared, points.one_in(len(own) // FEW, points.interrupts(own), name)))
 
 
 @pytest.mark.parametrize("name", ["import", "create a full one"])
