@@ -1,5 +1,6 @@
 """Options of the whole suite, and the fixtures that many tests share."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ pytest.register_assert_rewrite("tests.check", "tests.crash.judge")
 from snapengine.engine import Engine  # noqa: E402
 from tests.oracle import Oracle  # noqa: E402
 from tests.serving import PASSWORD, Client, Server  # noqa: E402
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what it does not wait for
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
