@@ -29,10 +29,11 @@ def main(words: list[str]) -> int:
         raise SystemExit(f"this needs root, /dev/fuse, qemu-storage-daemon and the tools of {', '.join(missing)}")
     started, outcomes, tried = time.monotonic(), list[tuple[Job, Outcome]](), 0
     try:
-        for job, found in workers.done(workers.tried, jobs, options.workers):
-            outcomes += ((job, outcome) for outcome in found)
-            tried += 1
-            _tell(job, found, len(outcomes))
+        with workers.pool(options.workers) as pool:
+            for job, found in workers.done(pool, workers.tried, jobs):
+                outcomes += ((job, outcome) for outcome in found)
+                tried += 1
+                _tell(job, found, len(outcomes))
     except (KeyboardInterrupt, BrokenProcessPool) as e:
         print(f"powercut: stopped early by {type(e).__name__}; a worker breaks when something kills it")
     print(_table(outcomes))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from snapengine import command, durable
+from snapengine import command, durable, notes
 
 _fsync = os.fsync
 
@@ -93,20 +93,20 @@ def listing(told: Callable[[str], None]) -> Iterator[None]:
 
 
 def site() -> str:
-    """Return where the engine is about to sync: what durable does, and the line which asks it to."""
-    what, file, line = _caller()
-    return f"{what} at {file}:{line}"
+    """Return where the engine is about to sync: what durable does, and the function and line which ask it to."""
+    what, path, function, line = _caller()
+    return f"{what} by {path.stem}.{function}:{line}"
 
 
-def _caller() -> tuple[str, str, int]:
-    """Return the function of durable that syncs, and file and line of the module that wants it."""
+def _caller() -> tuple[str, Path, str, int]:
+    """Return the function of durable that syncs, and file, function and line of what wants it; notes only passes on."""
     what = ""
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         path, function = Path(frame.f_code.co_filename), frame.f_code.co_name
         if path == Path(durable.__file__):
             what = what or (function if function != "_sync" else "")
-        elif what and path.name != "contextlib.py":
-            return what, path.name, frame.f_lineno
+        elif what and path.name not in ("contextlib.py", Path(notes.__file__).name):
+            return what, path, function, frame.f_lineno
         frame = frame.f_back
-    return what, "", 0
+    return what, Path(), "", 0

@@ -2,9 +2,10 @@
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple, TypeVar
@@ -14,6 +15,7 @@ from tests.powercut.stage import Outcome, Stage
 
 WORKERS = 2
 KEPT = Path(".powercut")  # where the disks of cuts go that end wrong
+_AHEAD = 8  # jobs, running ones among them, that are fixed already
 _ROOM = 2 * 2**20  # KiB, of memory, for the disks of one worker at most
 
 Answer = TypeVar("Answer")
@@ -29,21 +31,34 @@ class Job(NamedTuple):
     broken: str | None = None
 
 
-def done(work: Callable[[Job], Answer], jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Answer]]:
-    """Give each job, when work is done on it, and the answer. SIGTERM ends it as Ctrl-C does: nothing stays mounted."""
+@contextmanager
+def pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Have so many workers for the block. SIGTERM ends it as Ctrl-C does: nothing stays mounted."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     context = multiprocessing.get_context("forkserver")
     with _places(workers) as places:
         free = context.Queue()
         for place in places:
             free.put(place)
-        with ProcessPoolExecutor(workers, context, _enter, (free,)) as pool:
-            running = {pool.submit(work, job): job for job in jobs}
+        with ProcessPoolExecutor(workers, context, _enter, (free,)) as executor:
             try:
-                for future in as_completed(running):
-                    yield running[future], future.result()
+                yield executor
             finally:
-                pool.shutdown(cancel_futures=True)
+                executor.shutdown(cancel_futures=True)
+
+
+def done(
+    executor: ProcessPoolExecutor, work: Callable[[Job], Answer], jobs: Iterable[Job]
+) -> Iterator[tuple[Job, Answer]]:
+    """Give each job, when work is done on it, and the answer; asks for the next job only when it is soon begun."""
+    waiting, running = iter(jobs), dict[Future[Answer], Job]()
+    while True:
+        for job in islice(waiting, _AHEAD - len(running)):
+            running[executor.submit(work, job)] = job
+        if not running:
+            return
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            yield running.pop(future), future.result()
 
 
 def tried(job: Job) -> list[Outcome]:
