@@ -1,6 +1,7 @@
-"""An engine in a process of its own that stands still in the middle of a verb, as slow as a test wants it to be."""
+"""An engine in a process of its own that stands still in the middle of a verb, for as long as a test wants it to."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,11 +11,29 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-PATIENCE = 30.0  # seconds
+PATIENCE = 60.0  # seconds
+
+# A qemu-img that stops itself before it converts: no test could be sure to stop the real one before it is done.
+TOOL = """#!/bin/sh
+[ "$1" != convert ] || kill -STOP $$
+exec {real} "$@"
+"""
+# A function of a module that stops the process as it is called, or has done its work, for the nth time.
+STOP = """
+import {module}, itertools, os, signal
+def stopping(*words, real={module}.{name}, calls=itertools.count(1), **more):
+    here = next(calls) == {nth}
+    here and "{side}" == "enter" and os.kill(os.getpid(), signal.SIGSTOP)
+    try:
+        return real(*words, **more)
+    finally:
+        here and "{side}" == "exit" and os.kill(os.getpid(), signal.SIGSTOP)
+{module}.{name} = stopping
+"""
 
 
 class Work(NamedTuple):
-    """The process of the engine, and the pid of the tool that works for it."""
+    """The process of the engine, and the pid of what stands still: the tool that works for it, or itself."""
 
     engine: "subprocess.Popen[str]"
     tool: int
@@ -23,13 +42,17 @@ class Work(NamedTuple):
 @contextmanager
 def stopped(root: Path, verb: str) -> Iterator[Work]:
     """
-    Have an engine at root run verb, a Python expression of `engine`, and stop the `qemu-img convert` that it needs.
+    Have an engine at root run verb, a Python expression of `engine`, and the `qemu-img convert` that it needs stop.
 
     The block may go on with it: resume(work). At its end neither is left.
     """
-    with started(root, verb, "nice", "-n", "19") as engine:
+    tools = root.with_name(f"{root.name}.tools")
+    tools.mkdir(exist_ok=True)
+    (tools / "qemu-img").write_text(TOOL.format(real=shutil.which("qemu-img")))
+    (tools / "qemu-img").chmod(0o755)
+    found_first = f"from snapengine import command; command.PATH = {str(tools)!r} + ':' + command.PATH"
+    with started(root, verb, before=found_first) as engine:
         tool = until(lambda: _child(engine.pid, b"convert"))
-        os.kill(tool, signal.SIGSTOP)
         try:
             until(lambda: _states(tool) == {"T"})
             yield Work(engine, tool)
@@ -38,9 +61,24 @@ def stopped(root: Path, verb: str) -> Iterator[Work]:
 
 
 @contextmanager
-def started(root: Path, verb: str, *around: str) -> Iterator["subprocess.Popen[str]"]:
-    """Have an engine at root run verb, a Python expression of `engine`, in a process that around starts."""
-    code = f"from snapengine.engine import Engine; engine = Engine.open({str(root)!r}); {verb}"
+def held(root: Path, verb: str, call: str, side: str = "enter", nth: int = 1) -> Iterator[Work]:
+    """
+    Have an engine at root run verb, and stop before or after (enter or exit) its nth call of a function: "os.rename".
+
+    The block may go on with it: resume(work). At its end it is not left.
+    """
+    module, _, name = call.rpartition(".")
+    stop = STOP.format(module=module, name=name, side=side, nth=nth)
+    with started(root, verb, before=stop) as engine:
+        until(lambda: engine.poll() is not None or _states(engine.pid) == {"T"})
+        assert engine.poll() is None, engine.communicate()
+        yield Work(engine, engine.pid)
+
+
+@contextmanager
+def started(root: Path, verb: str, *around: str, before: str = "") -> Iterator["subprocess.Popen[str]"]:
+    """Have an engine at root run verb, Python text about `engine`, after before, in a process that around starts."""
+    code = f"{before}\nfrom snapengine.engine import Engine; engine = Engine.open({str(root)!r}); {verb}"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [*around, sys.executable, "-c", code]
     with subprocess.Popen(command, env=environment, stdout=-1, stderr=-1, text=True) as engine:
@@ -51,7 +89,7 @@ def started(root: Path, verb: str, *around: str) -> Iterator["subprocess.Popen[s
 
 
 def resume(work: Work) -> str:
-    """Let the tool go on and the verb come to its end; returns what it said on stderr."""
+    """Let what stands still go on and the verb come to its end; returns what it said on stderr."""
     os.kill(work.tool, signal.SIGCONT)
     return work.engine.communicate(timeout=PATIENCE)[1]
 

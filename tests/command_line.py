@@ -84,7 +84,7 @@ def environment(**more: str) -> dict[str, str]:
 def process(*words: str, start: str = START, **more: str) -> Ended:
     """Run the command as a process of its own; start is the Python text that calls it."""
     found = subprocess.run(
-        [sys.executable, "-c", start, *words], capture_output=True, text=True, env=environment(**more), timeout=60
+        [sys.executable, "-c", start, *words], capture_output=True, text=True, env=environment(**more), timeout=120
     )  # fmt: skip
     return Ended(found.returncode, found.stdout, found.stderr)
 
@@ -104,7 +104,7 @@ def terminal(
         [sys.executable, "-c", OWN_TERMINAL + start, *words], stdin=theirs, stdout=theirs, stderr=theirs, env=env
     ) as running:
         os.close(theirs)
-        late = threading.Timer(60, running.kill)
+        late = threading.Timer(120, running.kill)
         late.start()
         shown, lines_left = b"", keys.splitlines(keepends=True)
         while piece := _read(ours):
@@ -113,6 +113,7 @@ def terminal(
                 _wait_asleep(running.pid)
                 os.write(ours, keys.encode())
             if lines_left and shown.endswith((b"password of admin: ", b"once more: ")):
+                _wait_asleep(running.pid)
                 os.write(ours, lines_left.pop(0).encode())
         late.cancel()
     os.close(ours)
@@ -121,7 +122,7 @@ def terminal(
 
 def _wait_asleep(pid: int) -> None:
     """Wait until a process that asks waits for a key: a ctrl-c just before that is raised only with the next key."""
-    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "R":
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("R", "D"):
         time.sleep(0.01)
 
 

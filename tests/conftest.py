@@ -1,10 +1,12 @@
 """Options of the whole suite, and the fixtures that many tests share."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest.register_assert_rewrite("tests.check", "tests.crash.judge")
 
@@ -14,6 +16,12 @@ from tests.serving import PASSWORD, Client, Server  # noqa: E402
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what it does not wait for
     signal.signal(signal.SIGINT, signal.default_int_handler)
+os.umask(0o022)
+
+# What hypothesis makes up is the same in each run, and no example fails because the machine was busy; to let it make up
+# others: --hypothesis-profile=default.
+settings.register_profile("suite", deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+settings.load_profile("suite")
 
 
 @pytest.fixture

@@ -156,6 +156,12 @@ def _run(*command: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
+def settle(path: Path) -> None:
+    """Have the file system place what was written to the image at path: what it takes changes once more by that."""
+    with open(path, "rb") as f:
+        os.fsync(f.fileno())
+
+
 def leave_bitmaps_in_use(path: Path) -> None:
     """Let a QEMU die that has the image open for writing: its dirty bitmaps stay marked as in use."""
     subprocess.run(["qemu-io", "-f", "qcow2", "-c", "abort", str(path)], capture_output=True)

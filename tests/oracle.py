@@ -57,6 +57,7 @@ class Oracle:
     def shrink(self, snapshot: str) -> int:
         """Shrink a snapshot and return the bytes that it gave back; what anything holds stays."""
         image = self.engine.snapshot_path(snapshot)
+        images.settle(image)
         old = image.stat().st_blocks * 512
         done = self.engine.shrink_snapshot(snapshot)
         new = image.stat().st_blocks * 512

@@ -1,10 +1,12 @@
 """Checksums: a frozen image that changes is found and named; verbs that rewrite one on purpose raise no alarm."""
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from snapengine import errors, inventory, records
+from snapengine import checksums, errors, inventory, records
 from snapengine.engine import Engine
 from tests import prepared, privileged
 from tests.command_line import CommandLine
@@ -132,18 +134,39 @@ def pull(store: Prepared) -> None:
     store.engine.delete_snapshots((store.first,), direction="pull")
 
 
-def test_a_slow_look_keeps_nobody_waiting_and_is_not_misled(store: Prepared) -> None:
-    found: list[object] = []
-    look = threading.Thread(target=lambda: found.extend(Engine.open(store.root).verify(deep=True, rate=CLUSTER * 16)))
+def test_a_slow_look_keeps_nobody_waiting_and_is_not_misled(
+    store: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands still in the middle of an image, which a pull then writes to."""
+    found, within, go_on, digest = list[object](), threading.Event(), threading.Event(), checksums.digest
+
+    def slow(fd: int, rate: int | None) -> str:
+        return digest(fd, rate, stand_still if os.path.samestat(os.fstat(fd), looked_at) else None)
+
+    def stand_still(done: float) -> None:
+        within.set()
+        assert go_on.wait(60)
+
+    looked_at = os.stat(store.image(store.second))
+    monkeypatch.setattr(checksums, "digest", slow)
+    monkeypatch.setattr(checksums, "_PIECE", CLUSTER)
+    look = threading.Thread(target=lambda: found.extend(Engine.open(store.root).verify(deep=True)))
     look.start()
-    quick = Engine.open(store.root, wait=1.0)
-    store.oracle.engine = quick
+    assert within.wait(60)
+    store.oracle.engine = Engine.open(store.root, wait=0)
     store.oracle.delete(store.first, direction="pull")
     store.oracle.create(store.volume, "meanwhile")
-    assert look.is_alive()
+    go_on.set()
     look.join()
     assert found == []
     store.oracle.check()
+
+
+def test_no_more_bytes_are_read_in_a_second_than_it_is_told(store: Prepared) -> None:
+    image = store.image(store.first)
+    begun = time.monotonic()
+    checksums.of_file(image, rate=4 * image.stat().st_size)
+    assert time.monotonic() - begun >= 0.25
 
 
 def test_an_image_that_is_rewritten_while_it_is_read_gets_no_checksum(store: Prepared) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from snapengine import lock
 from snapengine.engine import Engine
-from tests import check, prepared, qemu
+from tests import check, images, prepared, qemu
 from tests.command_line import CommandLine, terminal
 from tests.oracle import CLUSTER, Oracle
 
@@ -167,6 +167,7 @@ def allocated(oracle: Oracle) -> int:
 
 
 def test_a_leaf_frees_all_that_it_takes_and_moves_nothing(run: CommandLine, oracle: Oracle, db: Db) -> None:
+    images.settle(oracle.engine.snapshot_path(db.tuesday))
     size = os.stat(oracle.engine.snapshot_path(db.tuesday)).st_blocks * 512
     told = run.json("snapshot", "delete", "tuesday", "--dry-run")
     assert (told["bytes"], told["frees"], len(told["plan"])) == (0, size, 1)

@@ -149,7 +149,7 @@ def test_a_signal_stops_the_tool_and_undoes_the_command(
     before = files(engine)
     pid = tmp_path / "pid"
     tool = tmp_path / "qemu-img"
-    tool.write_text(f"#!/bin/sh\necho $$ >{pid}.new; /bin/mv {pid}.new {pid}; exec /bin/sleep 60\n")
+    tool.write_text(f"#!/bin/sh\necho $$ >{pid}.new; /bin/mv {pid}.new {pid}; exec /bin/sleep 100\n")
     tool.chmod(0o755)
     words = ["--root", str(engine.root), "--output", "json", "snapshot", "create", "db", "s"]
 
@@ -161,7 +161,7 @@ def test_a_signal_stops_the_tool_and_undoes_the_command(
     ) as running:
         wait_for(pid)
         running.send_signal(number)
-        _, told = running.communicate(timeout=10)
+        _, told = running.communicate(timeout=60)
 
     assert running.returncode == code
     error = json.loads(told)["error"]
@@ -176,7 +176,7 @@ def files(engine: Engine) -> list[Path]:
 
 
 def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not path.exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from snapengine.cli import text
-from tests import prepared, qemu
+from tests import images, prepared, qemu
 from tests.command_line import CommandLine, terminal
 from tests.prepared import Prepared
 
@@ -54,6 +54,8 @@ def test_an_undo_names_the_snapshot_that_goes(run: CommandLine, store: Prepared)
 
 def test_a_delete_of_volumes_tells_their_snapshots_and_what_they_take(run: CommandLine, store: Prepared) -> None:
     engine = store.engine
+    for uuid in (store.volume, store.first, store.second):
+        images.settle(store.image(uuid))
     sizes = [engine.get_volume(store.volume).actual_size, *(s.size for s in engine.list_snapshots(store.volume))]
     told = f"volume 'db' with 2 snapshots, {text.value('size', sum(sizes))}, volume 'other' with 0 snapshots, "
     asked = question(run, "volume", "delete", "db", "other", "db")

@@ -5,7 +5,7 @@ import os
 import struct
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,7 @@ CLUSTER = forge.CLUSTER
 L1, L2 = 3 * CLUSTER, 4 * CLUSTER
 DATA = 5 * CLUSTER
 COMPRESSED = 1 << 62
+CLUSTER_OF_QEMU = 65536
 
 
 @contextmanager
@@ -158,13 +159,19 @@ def test_a_preallocated_image_is_all_data(tmp_path: Path) -> None:
 def test_a_gib_of_clusters_is_read_at_once(tmp_path: Path) -> None:
     path = tmp_path / "i"
     run("qemu-img", "create", "-q", "-f", "qcow2", "-o", "preallocation=metadata", path, "1G")
-    took = []
-    for _ in range(5):
-        start = time.perf_counter()
-        assert sum(extent.length for extent in read(path)) == units.GIB
-        took.append(time.perf_counter() - start)
+    entries = units.GIB // CLUSTER_OF_QEMU
 
-    assert min(took) < 0.015
+    took = min(cost(lambda: read(path)) for _ in range(5))
+
+    assert sum(extent.length for extent in read(path)) == units.GIB
+    assert took < 10 * min(cost(lambda: sum(entry & COMPRESSED for entry in range(entries))) for _ in range(5))
+
+
+def cost(work: Callable[[], object]) -> float:
+    """Return the seconds of processor time that something takes: they are the same on a busy machine."""
+    start = time.thread_time()
+    work()
+    return time.thread_time() - start
 
 
 def test_what_lies_behind_the_virtual_size_is_left_out(tmp_path: Path) -> None:
@@ -314,7 +321,9 @@ def test_a_map_is_remembered_until_the_file_changes(tmp_path: Path) -> None:
     path = tmp_path / "i.qcow2"
     run("qemu-img", "create", "-q", "-f", "qcow2", path, "8M")
     run("qemu-io", "-f", "qcow2", "-c", "write 0 64k", path)
+    os.utime(path, (2**32, 2**32))  # as long as a busy machine takes, this is no moment that has passed
     fresh = maps.of(chain.layer(path))
+    os.utime(path, (2**30, 2**30))
     time.sleep(0.15)
     settled = maps.of(chain.layer(path))
 

@@ -22,7 +22,7 @@ At = TypeVar("At")
 ENDS = ("before", "after", "wrong")
 BY_VERB, AGAIN = " settled by the next verb", " done again"
 NEXT = "0123456789ab4def8123456789abcdee"  # one and the same, so that its images are known already
-TOOLS_LIVE = 5.0  # seconds that a tool may outlive its engine
+TOOLS_LIVE = 30.0  # seconds that a tool may outlive its engine
 
 
 class Prepared(NamedTuple):

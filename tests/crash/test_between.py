@@ -2,14 +2,14 @@
 
 import os
 import subprocess
-import time
+import threading
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from snapengine.engine import Engine
-from tests import at_work, check, images, qemu
+from tests import at_work, images, qemu
 from tests.crash import strace
 from tests.crash.strace import Call, Kill, Point
 from tests.oracle import CLUSTER, Oracle
@@ -89,18 +89,16 @@ def test_a_recovery_that_comes_late_leaves_alone_what_others_have_built_since(
 ) -> None:
     crash(oracle, volume, nth)
     root = oracle.engine.root
-    slow = ("-e", "trace=flock", "-e", "inject=flock:delay_enter=1500000:when=2")  # the entry's lock is the first one
-    with at_work.started(root, "print(engine.recovered)", "strace", "-qq", "-o", "/dev/null", *slow) as late:
-        at_work.until(lambda: bool(check.locks(root)))
-        time.sleep(0.1)
+    verb = "import sys; print(engine.recovered, file=sys.stderr)"
+    with at_work.held(root, verb, "fcntl.flock", nth=2) as late:  # it has the entry's lock, and comes for the volume's
         oracle.engine = Engine.open(root, recover=False)
         if nth == 2:
             oracle.expected[GIVEN] = oracle.expected[volume]
         oracle.create(volume, "second")
         oracle.create(volume, "third")
-        said, complaints = late.communicate(timeout=at_work.PATIENCE)
+        said = at_work.resume(late)
 
-    assert complaints == ""
+    assert "Traceback" not in said
     assert "put right by another operation" in said
     oracle.check()
 
@@ -112,11 +110,12 @@ def test_a_setting_is_not_lost_to_a_verb_that_notes_the_stores_new_place(
     oracle.engine.root.rename(root)
     oracle.engine = Engine.open(root)
     verb = f"engine.update_volume({volume!r}, name='renamed')"
-    slow = ("-e", "trace=rename", "-e", "inject=rename:delay_enter=1s:when=1")
-    with at_work.started(root, verb, "strace", "-qq", "-o", "/dev/null", *slow) as engine:
-        at_work.until(lambda: any(path.name.startswith(".primary") for path in root.iterdir()))
-        oracle.engine.set_depth_limit(7)
-        engine.communicate(timeout=at_work.PATIENCE)
+    with at_work.held(root, verb, "os.rename") as late:
+        assert [path.name for path in root.iterdir() if path.name.startswith(".primary")]
+        going_on = threading.Timer(0.3, at_work.resume, (late,))
+        going_on.start()
+        oracle.engine.set_depth_limit(7)  # waits for who stands before the rename of the same record
+        going_on.join()
 
     assert oracle.engine.storage.max_incremental_snapshot_num == 7
     assert oracle.engine.storage.root == str(root)
