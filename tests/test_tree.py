@@ -92,7 +92,7 @@ def test_a_straight_line_of_ten_thousand_needs_neither_recursion_nor_patience(or
     distances = tree.distances(dict([*made.items()][::order]))
 
     assert [distances[name] for name in names] == list(range(1, 10_001))
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 5  # a fifth is usual; steps for each pair would take far more
 
 
 @pytest.mark.parametrize("length", [1000, 10_000])
