@@ -1,5 +1,6 @@
-"""Owner, mode, ACL and label of files: those of new ones follow from the ones that they replace, or are set."""
+"""Owner, mode, ACL and label of files, which new ones have from those that they replace, or are set; and notes."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterable
@@ -8,6 +9,8 @@ from pathlib import Path
 
 from snapengine import errors
 
+_NOTE = "user.snapengine."
+_NO_NOTE = (errno.ENODATA, errno.EOPNOTSUPP, errno.ENOENT, errno.ENOTDIR)
 _ACL = "system.posix_acl_access"
 _ATTRIBUTES = {_ACL, "security.selinux"}
 
@@ -56,3 +59,29 @@ def resemble(fd: int, like: Iterable[Path]) -> None:
             if stat.S_ISREG(old.st_mode) and own.st_mode != old.st_mode:
                 os.fchmod(fd, stat.S_IMODE(old.st_mode))
             return
+
+
+def note(path: Path, kind: str, data: bytes) -> bool:
+    """
+    Keep data with the file or directory at path, beside its content; tell whether that worked.
+
+    It is a second copy of what lies elsewhere: durable with whatever is synced next, and where it can't be kept, as on
+    a file system without extended attributes, the old one goes too, so that none is ever stale.
+    """
+    try:
+        os.setxattr(path, _NOTE + kind, data, follow_symlinks=False)
+    except OSError:
+        with suppress(OSError):
+            os.removexattr(path, _NOTE + kind, follow_symlinks=False)
+        return False
+    return True
+
+
+def noted(path: Path, kind: str) -> bytes | None:
+    """Return what note() kept with what lies at path, None without it; raises OSError where that can't be told."""
+    try:
+        return os.getxattr(path, _NOTE + kind, follow_symlinks=False)
+    except OSError as e:
+        if e.errno not in _NO_NOTE:
+            raise
+    return None

@@ -21,7 +21,6 @@ from snapengine import attributes, errors, layout, units
 
 _BLOCK = 64 * units.KIB
 _ZEROS = bytes(_BLOCK)
-_NOTE = "user.snapengine."
 
 log = logging.getLogger(__name__)
 
@@ -201,29 +200,6 @@ def require_room(directory: Path, size: int) -> None:
     if size > free:
         need, there = units.format_size(size), units.format_size(free)
         raise errors.NoSpace(what=f"no room in {directory}: {need} may be needed, {there} are free; make room first")
-
-
-def note(path: Path, kind: str, data: bytes) -> bool:
-    """
-    Keep data with the file or directory at path, beside its content; tell whether that worked.
-
-    It is a second copy of what lies elsewhere: durable with whatever is synced next, and where it can't be kept, as on
-    a file system without extended attributes, the old one goes too, so that none is ever stale.
-    """
-    try:
-        os.setxattr(path, _NOTE + kind, data, follow_symlinks=False)
-    except OSError:
-        with suppress(OSError):
-            os.removexattr(path, _NOTE + kind, follow_symlinks=False)
-        return False
-    return True
-
-
-def noted(path: Path, kind: str) -> bytes | None:
-    """Return what note() kept with what lies at path, None without it."""
-    with suppress(OSError):
-        return os.getxattr(path, _NOTE + kind, follow_symlinks=False)
-    return None
 
 
 def sync_file(path: Path) -> None:

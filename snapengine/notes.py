@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from snapengine import durable, errors, inventory, layout, records, roster, store
+from snapengine import attributes, durable, errors, inventory, layout, records, roster, store
 from snapengine.inventory import Record, SnapshotRecord, Struct, TrashRecord, VolumeRecord
 from snapengine.roster import GroupRecord
 
@@ -56,10 +56,10 @@ def _keep(path: Path, data: bytes) -> None:
         _keep_group(path.parents[1], inventory.decode(data, GroupRecord, path))
         return
     image = path.with_name(layout.image_beside(path.name))
-    durable.note(image, _KIND, _short(data, _ROOM))
+    attributes.note(image, _KIND, _short(data, _ROOM))
     if (group := msgspec.json.decode(data, type=_Grouped).group_uuid) is not None:
         with suppress(errors.NotFound, errors.Corrupt):  # it is just being made, or a problem of its own
-            durable.note(image, _GROUP, _of_group(roster.read(path.parents[_DEPTH], group)))
+            attributes.note(image, _GROUP, _of_group(roster.read(path.parents[_DEPTH], group)))
 
 
 def _is_record(path: Path) -> bool:
@@ -72,7 +72,7 @@ def _keep_group(root: Path, record: GroupRecord) -> None:
     for member in record.members:
         with suppress(errors.NotFound):
             directory = store.find_volume(root, member.volume_uuid)
-            durable.note(directory / layout.image(member.volume_snapshot_uuid), _GROUP, data)
+            attributes.note(directory / layout.image(member.volume_snapshot_uuid), _GROUP, data)
 
 
 def _of_group(record: GroupRecord) -> bytes:
@@ -93,7 +93,7 @@ def _short(data: bytes, room: int) -> bytes:
 
 def reserve(image: Path) -> None:
     """Let an image that is being made take the room of a note at once, so that what it takes is known from then on."""
-    durable.note(image, _KIND, b" " * _USUAL)
+    attributes.note(image, _KIND, b" " * _USUAL)
 
 
 def volume(image: Path, uuid: str) -> VolumeRecord | None:
@@ -118,7 +118,7 @@ def group(image: Path, uuid: str) -> GroupRecord | None:
 
 def _read(image: Path, uuid: str, kind: type[Record], note: str = _KIND) -> Record | None:
     """Return a noted record; one of another object stems from when the image was that object's."""
-    data = durable.noted(image, note)
+    data = attributes.noted(image, note)
     if data is None:
         return None
     try:

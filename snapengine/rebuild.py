@@ -19,6 +19,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from snapengine import (
+    attributes,
     durable,
     errors,
     health,
@@ -108,7 +109,7 @@ def _made(kind: str, uuid: str, path: Path, message: str) -> Made:
 
 
 def _noted(root: Path, kind: str, of: type[Record]) -> Record | None:
-    data = durable.noted(root, kind)
+    data = attributes.noted(root, kind)
     with suppress(errors.Corrupt):
         return inventory.decode(data, of, root) if data is not None else None
     return None

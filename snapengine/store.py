@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from snapengine import arguments, durable, errors, inventory, layout, ownership, presence, records, units
+from snapengine import arguments, attributes, durable, errors, inventory, layout, ownership, presence, records, units
 from snapengine.inventory import PrimaryStorage, VolumeRecord
 from snapengine.owners import AccountRecord, Accounts
 from snapengine.records import Contents
@@ -68,14 +68,14 @@ def was_one(root: Path) -> bool:
     """Tell whether root, where no record of a primary storage lies, held one: volumes, groups, or a note of it do."""
     if not any((root / part).is_dir() for part in layout.TYPES.values()):
         return False  # emptied since, maybe
-    had = (root / layout.GROUPS).is_dir() or durable.noted(root, STORAGE_NOTE) is not None
+    had = (root / layout.GROUPS).is_dir() or attributes.noted(root, STORAGE_NOTE) is not None
     return had or any(True for _ in account_directories(root, *layout.TYPES.values(), layout.TRASH))
 
 
 def write_storage(root: Path, record: PrimaryStorage) -> None:
     """Write the store's own record durably, and note it at the root's directory for when it is lost."""
     durable.write(root / layout.STORAGE_RECORD, inventory.encode(record))
-    durable.note(root, STORAGE_NOTE, inventory.encode(record))
+    attributes.note(root, STORAGE_NOTE, inventory.encode(record))
 
 
 def read_accounts(root: Path) -> Accounts:
@@ -91,7 +91,7 @@ def write_accounts(root: Path, accounts: Accounts) -> None:
     """Write accounts.json durably, readable by its owner only; what is no secret is noted at the root."""
     durable.write(root / layout.ACCOUNTS_RECORD, inventory.encode(accounts), 0o600)
     known = tuple(msgspec.structs.replace(a, password=None, access_keys=()) for a in accounts.accounts)
-    durable.note(root, ACCOUNTS_NOTE, inventory.encode(msgspec.structs.replace(accounts, accounts=known)))
+    attributes.note(root, ACCOUNTS_NOTE, inventory.encode(msgspec.structs.replace(accounts, accounts=known)))
 
 
 def account(root: Path, name: str) -> AccountRecord:

@@ -56,3 +56,14 @@ def test_a_rebuild_that_fails_is_made_good_by_another(lost: Prepared) -> None:
         renew(lost)
         strace.failed(rebuild, lost.root, failure.call, failure.error)
         rebuilt(lost)
+
+
+def test_a_rebuild_that_can_not_read_what_was_noted_makes_nothing_up(lost: Prepared) -> None:
+    rebuild = partial(Engine.rebuild, lost.root)
+    calls = strace.listed(rebuild, lost.root, looks=True).calls
+    notes = [call for call in points.distinct(calls) if call.point.name == "lgetxattr" and call.number == 1]
+    assert len(notes) > 3
+    for call in notes[::2]:
+        renew(lost)
+        assert strace.failed(rebuild, lost.root, call, "EIO").exact
+        rebuilt(lost)
