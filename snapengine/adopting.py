@@ -162,7 +162,11 @@ def _allocated(layer: Layer) -> int:
 def _fill(
     opened: Store, source: Source, copies: Sequence[_Copy], inside: Path, progress: Progress | None
 ) -> None:
-    """Make the images of the volume inside its directory, the lowest first, and prove that they are its chain."""
+    """
+    Make the images of the volume inside its directory, the lowest first, and prove that they are its chain.
+
+    All but the top one, which volume.appear() syncs, are durable.
+    """
     total = sum(os.fstat(layer.fd).st_size for layer in source.layers)
     done = 0
 
@@ -174,13 +178,15 @@ def _fill(
 
     for copy in reversed(copies):
         if _is_raw(copy.layer, source):
-            duplicate.make(opened, [copy.layer.path], inside / layout.image(copy.uuid), "raw")
+            duplicate.copy(opened, [copy.layer.path], inside / layout.image(copy.uuid), "raw")
             told(os.fstat(copy.layer.fd).st_size)
         else:
             _take(copy, inside, duplicate.is_shared(opened, source.paths), told)
     if not all(layer.is_unchanged() for layer in source.layers):
         what = f"{source.layers[0].file}, or what it stands on, was written to meanwhile; nothing was taken over"
         raise errors.Busy(what=what)
+    for copy in copies[1:]:
+        durable.sync_file(inside / layout.image(copy.uuid))
     found = chain.read(inside, layout.image(copies[0].uuid))
     if [layer.uuid for layer in found] != [copy.uuid for copy in copies]:
         raise errors.CommandFailed(command="qemu-img rebase", status=0, stderr="the copies are no chain")
@@ -191,7 +197,7 @@ def _take(copy: _Copy, inside: Path, shared: bool, told: Callable[[int], None]) 
     target = inside / layout.image(copy.uuid)
     length = os.fstat(copy.layer.fd).st_size
     if shared:
-        durable.prepare(target, b"")
+        durable.reserve(target, 0o644)
         reflink.copy(copy.layer.fd, target)
         told(length)
     else:
@@ -204,7 +210,6 @@ def _take(copy: _Copy, inside: Path, shared: bool, told: Callable[[int], None]) 
         driver.repair(target)
     notes.reserve(target)
     chain.layer(target, chain.expected(layout.image(copy.backing) if copy.backing else None))
-    durable.sync_file(target)
 
 
 def _parts(opened: Store, record: VolumeRecord, copy: _Copy, inside: Path) -> plan.Parts:

@@ -43,7 +43,7 @@ def _full(opened: Store, request: volume.Request, layers: tuple[chain.Layer, ...
     duplicate.require_room(opened, paths)
 
     def fill(image: Path) -> None:
-        duplicate.make(opened, paths, image, progress=progress)
+        duplicate.copy(opened, paths, image, progress=progress)
 
     return volume.appear(opened, request, "clone snapshot", fill, layers[0].header.size)
 

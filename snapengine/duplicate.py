@@ -31,15 +31,23 @@ def require_room(opened: Store, source: Sequence[Path], fmt: Format = "qcow2") -
 def make(
     opened: Store, source: Sequence[Path], target: Path, fmt: Format = "qcow2", progress: Progress | None = None
 ) -> chain.Layer:
+    """Do as copy() does, durably."""
+    made = copy(opened, source, target, fmt, progress)
+    durable.sync_file(target)
+    return made
+
+
+def copy(
+    opened: Store, source: Sequence[Path], target: Path, fmt: Format = "qcow2", progress: Progress | None = None
+) -> chain.Layer:
     """
     Copy what a guest sees of the chain source (top image first, of format fmt; what lies under it is qcow2) to target.
 
-    target is a name that is free, or an empty file. The copy is durable, checked and returned: what was made counts,
+    target is a name that is free, or an empty file. The copy is checked and returned, not synced: what was made counts,
     not what the tool said. What the source knows as zeros takes no room in it. When this raises, target may hold
     anything; the caller removes it. Raises NoSpace, CommandFailed.
     """
     driver.convert(source, fmt, target, progress, is_shared(opened, source))
-    durable.sync_file(target)
     made = chain.layer(target, chain.expected(None))
     found = driver.check(target)
     if found != driver.Check():

@@ -85,24 +85,23 @@ def _placed(path: Path) -> Iterator[None]:
         raise
 
 
-def reserve(path: Path) -> None:
-    """Make an empty file at path, which must be new, for a tool to write to; nobody else may read it yet."""
-    _create(path, 0o600).close()
+def reserve(path: Path, mode: int = 0o600) -> None:
+    """Make an empty file at path, which must be new, for others to write to; by default nobody else may read it yet."""
+    _create(path, mode).close()
 
 
 def copy(source: int, target: Path, told: Callable[[int], None]) -> None:
     """
-    Make target, a new file, hold what the open file source does; what is zeros takes no room in it. Synced.
+    Make target, a new file, hold what the open file source does; what is zeros takes no room in it. Not synced.
 
     Holes of source are not asked for: some file systems tell wrong ones. told is called with the bytes of each piece.
     """
     with _create(target, 0o644) as f:
         pour(source, f.fileno(), told)
-        os.fsync(f.fileno())
 
 
 def pour(source: int, target: int, told: Callable[[int], None] = lambda length: None) -> None:
-    """Do what copy() does into target, a new file that is open; not synced."""
+    """Do what copy() does into target, a new file that is open."""
     size = os.fstat(source).st_size
     for start in range(0, size, units.MIB):
         piece = os.pread(source, units.MIB, start)

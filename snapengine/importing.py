@@ -46,7 +46,7 @@ def import_volume(
         duplicate.require_room(opened, source.paths, source.format)
 
         def fill(image: Path) -> None:
-            duplicate.make(opened, source.paths, image, source.format, progress)
+            duplicate.copy(opened, source.paths, image, source.format, progress)
             if not all(layer.is_unchanged() for layer in source.layers):
                 raise errors.Busy(what=f"{file} was written to while it was imported; nothing was taken over")
 

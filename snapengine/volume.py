@@ -88,7 +88,7 @@ def appear(
     line: "Line | None" = None,
 ) -> Volume:  # fmt: skip
     """
-    Make a volume whose active image fill makes at the path that it is called with; crash table as for create.
+    Make a volume whose active image fill makes, synced here, at the path that it gets; crash table as for create.
 
     request is checked already; size is the virtual size in bytes. line tells on which snapshots, whose images fill
     makes beside it, the volume stands, base by which name on another volume's. Refused when fill makes anything else.

@@ -1,0 +1,48 @@
+"""What verbs sync, in order: nothing is missing, and nothing is synced once more that what follows syncs as well."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.oracle import CLUSTER, Oracle
+from tests.test_adopting import chain
+
+BEGIN = ("*.json", "journal")  # the operation's entry, and its name
+
+
+def synced(patch: pytest.MonkeyPatch, verb: Callable[[], object]) -> tuple[str, ...]:
+    """Run verb and return the names of the files and directories that it syncs itself, with * for each uuid."""
+    found, fsync = [], os.fsync
+
+    def noted(fd: int) -> None:
+        found.append(re.sub("[0-9a-f]{32}", "*", os.path.basename(os.readlink(f"/proc/self/fd/{fd}"))))
+        fsync(fd)
+
+    with patch.context() as patched:
+        patched.setattr(os, "fsync", noted)
+        verb()
+    return tuple(found)
+
+
+def test_each_image_of_an_imported_chain_is_synced_once(
+    oracle: Oracle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    top = chain(tmp_path / "beside", "base.qcow2", "top.qcow2")
+    found = synced(monkeypatch, lambda: oracle.import_chain(top))
+    assert found.count("*.qcow2") == 2, found
+    oracle.check()
+
+
+@pytest.mark.parametrize("verb", ["import_raw", "clone"])
+def test_the_image_of_a_copied_volume_is_synced_once(
+    oracle: Oracle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    raw = tmp_path / "disk.raw"
+    raw.write_bytes(b"raw!" * CLUSTER)
+    source = oracle.create(oracle.volume(), "first").uuid if verb == "clone" else raw
+    found = synced(monkeypatch, lambda: getattr(oracle, verb)(source, "another"))
+    assert found.count("*.qcow2") == 1, found
+    oracle.check()
