@@ -171,15 +171,16 @@ def unlink(path: Path) -> None:
         os.unlink(path)
 
 
-def make_directory(path: Path, mode: int = 0o755) -> None:
-    """Make path and its parents, each one's name durable; that it exists, with another mode too, is fine."""
+def make_directory(path: Path, mode: int = 0o755, *, synced: bool = True) -> None:
+    """Make path and its parents, each name durable, path's own only if synced; that it exists, in any mode, is fine."""
     if path.is_dir():
         return
     make_directory(path.parent, mode)
     with suppress(FileExistsError):
         os.mkdir(path, mode)
         os.chmod(path, stat.S_IMODE(os.stat(path).st_mode) & ~0o022)  # what the umask or a default ACL would allow
-    sync_directory(path.parent)
+    if synced:
+        sync_directory(path.parent)
 
 
 def remove_tree(path: Path) -> None:

@@ -206,7 +206,7 @@ def appear(opened: Store, made: Plan, steps: Callable[[Path], None], given: str 
         ownership.require_own(directory)
     source, target = directory / made.entry.commit.source, directory / made.entry.commit.target
     with beginning.begun(opened.root, made.entry, given):
-        durable.make_directory(source)
+        durable.make_directory(source, synced=False)  # the name that it takes is synced, of this one nobody knows
         steps(source)
         _hand_over(opened.record, source)
         durable.rename(source, target)

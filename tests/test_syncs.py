@@ -46,3 +46,14 @@ def test_the_image_of_a_copied_volume_is_synced_once(
     found = synced(monkeypatch, lambda: getattr(oracle, verb)(source, "another"))
     assert found.count("*.qcow2") == 1, found
     oracle.check()
+
+
+def test_a_new_volume_is_synced_from_within_and_its_name_once(oracle: Oracle, monkeypatch: pytest.MonkeyPatch) -> None:
+    oracle.volume("first")
+    found = synced(monkeypatch, lambda: oracle.volume("another"))
+    assert found == (*BEGIN, ".vol-*.*.new", "*.qcow2", "*.json", "snapshots", "acct-*")
+
+
+def test_the_name_of_a_first_volumes_account_is_synced(oracle: Oracle, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = synced(monkeypatch, lambda: oracle.volume("first"))
+    assert found.index("dataVolumes") < found.index(".vol-*.*.new"), found
