@@ -222,8 +222,9 @@ def _together(opened: Store, made: Plan, moves: Sequence[Move], images: ExitStac
     with beginning.begun(root, made.entry, given), images, ExitStack() as stack:
         for move in moves:
             stack.enter_context(operation.ready(move.work, move.entry, move.old, move.making))
-        operation.prepare(root / made.entry.directory, made)
-        durable.sync_directory(root / made.entry.directory)
+        if made.records:
+            operation.prepare(root / made.entry.directory, made)
+            durable.sync_directory(root / made.entry.directory)
         for move in moves:
             stack.enter_context(operation.alone(move.work, move.old))
         journal.decide(root, made.entry.uuid)

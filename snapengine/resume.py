@@ -90,11 +90,13 @@ def publish(root: Path, entry: Entry, kept: Kept | None = None) -> None:
         with suppress(FileNotFoundError):
             durable.rename(directory / rename.source, directory / rename.target)
         notes.keep(directory / rename.target)
-    if entry.drop:
+    named = entry.publish or entry.commit
+    if entry.drop and named:
         durable.sync_directory(directory)  # nothing goes before the records that do without it are safe
     for name in entry.drop:
         _remove(directory / name)
-    durable.sync_directory(directory)
+    if entry.drop or named:
+        durable.sync_directory(directory)
     _note_broken(directory, lost)
 
 

@@ -57,3 +57,21 @@ def test_a_new_volume_is_synced_from_within_and_its_name_once(oracle: Oracle, mo
 def test_the_name_of_a_first_volumes_account_is_synced(oracle: Oracle, monkeypatch: pytest.MonkeyPatch) -> None:
     found = synced(monkeypatch, lambda: oracle.volume("first"))
     assert found.index("dataVolumes") < found.index(".vol-*.*.new"), found
+
+
+def test_a_purge_removes_at_once_as_no_record_takes_a_name(oracle: Oracle, monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = oracle.volume()
+    snapshot = oracle.create(volume, "first").uuid
+    oracle.write(volume)
+    oracle.revert(snapshot)
+    assert synced(monkeypatch, oracle.purge) == (*BEGIN, "snapshots")
+
+
+def test_a_groups_records_are_synced_where_one_is_written_and_not_by_a_revert(
+    oracle: Oracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = oracle.volume()
+    group = oracle.create_group("first", volume).uuid
+    oracle.write(volume)
+    assert "groups" not in synced(monkeypatch, lambda: oracle.revert_group(group))
+    assert synced(monkeypatch, lambda: oracle.create_group("second", volume)).count("groups") == 2
