@@ -115,8 +115,9 @@ def _started(
     """
     line, said = shlex.join((tool, *args)), printed.Errors()
     log.info("run %s", line)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
-    try:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:  # around the holding back too: a Ctrl-C may come just with it
+        signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
         process = _start(tool, args, functools.partial(_bind, _libc(), os.getpid(), bounds, before), progress, said)
         try:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -4,11 +4,13 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 import pytest
@@ -263,6 +265,23 @@ def _run_until_interrupted(pid: Path) -> NoReturn:
         os._exit(1 if is_alive(written_pid(pid)) else 130)
     finally:
         os._exit(2)
+
+
+def test_a_ctrl_c_that_comes_as_it_is_held_back_leaves_it_to_be_heard() -> None:
+    def watch(frame: FrameType, event: str, done: object) -> None:
+        called = event == "c_return" and getattr(done, "__name__", "") == "pthread_sigmask"
+        if called and signal.pthread_sigmask(signal.SIG_BLOCK, ()):
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    try:
+        sys.setprofile(watch)
+        with pytest.raises(KeyboardInterrupt):
+            shell("exit 0")
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+    finally:
+        sys.setprofile(None)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def test_a_tool_itself_hears_every_signal() -> None:
