@@ -8,6 +8,7 @@ come.
 """
 
 import errno
+import itertools
 import os
 import random
 import re
@@ -157,6 +158,22 @@ def _run(
         os.waitpid(caller, 0)
         said = ours.makefile(encoding="utf-8").read()
     return Run(tuple(seen.calls), said, seen.exact, seen.lived)
+
+
+def killed_within(verb: Callable[[], object], root: Path, at: Point) -> None:
+    """Run verb and have it kill itself at a call of its own, a rename or an unlink: so it never comes too late."""
+    real, calls = getattr(os, at.name), itertools.count(1)
+
+    def counted(path: str | Path, *rest: object, **more: object) -> None:
+        if not more and str(path).startswith((f"{root}/", f"{root}.")) and next(calls) == at.nth:
+            os.killpg(0, signal.SIGKILL)
+        real(path, *rest, **more)
+
+    def cut_off() -> None:
+        setattr(os, at.name, counted)
+        verb()
+
+    assert untraced(cut_off) == ""
 
 
 def untraced(verb: Callable[[], object]) -> str:
