@@ -94,10 +94,11 @@ def _by(opened: Bench, prepared: Prepared, way: str, every: int) -> list[Outcome
         return opened.failures(prepared, points.failures(prepared.calls, (way,)))
     if way == FULL:
         return opened.full(prepared)
-    recoveries = [opened.crashed(prepared, Kill(call, True)) for call in prepared.calls if call.point in CUTS]
+    cut_off = [opened.crashed(prepared, Kill(call, True)) for call in prepared.calls if call.point in CUTS]
+    recoveries = [each for each in cut_off if each.calls]  # where there is none the next verb puts it right
     if way in MANY:
         return [o for each in (prepared, *recoveries) for o in _one_in(every, opened, opened.looked(each), way)]
-    return [o for each in recoveries if each.calls for o in opened.kills(each, points.kills(each.calls))]
+    return [o for each in recoveries for o in opened.kills(each, points.kills(each.calls))]
 
 
 def _one_in(every: int, opened: Bench, looked: Prepared, way: str) -> list[Outcome]:

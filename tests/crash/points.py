@@ -1,4 +1,4 @@
-"""Where to cut a verb off: at every call that changes files, or at a sample of them."""
+"""Where to cut a verb off: at every call that changes files, or that looks at them too, or at a sample of them."""
 
 import random
 import zlib
