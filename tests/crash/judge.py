@@ -163,8 +163,8 @@ def _copy(case: Case, name: str) -> Path:
 
 def _killed(case: Case, root: Path, at: Kill) -> Run:
     """Kill the verb in time: where that came too late, again, with the call held longer, then with all calls held."""
-    run = strace.killed(verb(case, root), root, at, 1)
-    for again, patience in ((at, 8), (Kill(at.point, at.whole), 2), (Kill(at.point, at.whole), 16)):
+    run, all_held = strace.killed(verb(case, root), root, at, 1), Kill(at.point, at.whole)
+    for again, patience in ((at, 8), (all_held, 2), (all_held, 16), (at, 100)):
         if run.exact:
             break
         _copy(case, root.name.removeprefix(f"{case.root.name}-"))
