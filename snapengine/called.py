@@ -1,17 +1,22 @@
-"""What a volume is called in messages: its uuid, and its name where that can be read, by whoever and in any state."""
+"""What volumes and snapshots are called in messages, by whoever and in any state."""
 
 import os
 from contextlib import suppress
 from pathlib import Path
 
 from snapengine import errors, inventory, layout
-from snapengine.inventory import VolumeRecord
+from snapengine.inventory import SnapshotRecord, VolumeRecord
 
 
 def volume(directory: Path) -> str:
     """Return the volume in directory as `<uuid> (<name>)`, or its uuid alone."""
     uuid = layout.volume_of(directory)
     return f"{uuid}{behind(directory, uuid)}"
+
+
+def snapshot(on: VolumeRecord, record: SnapshotRecord) -> str:
+    """Return what a snapshot on a volume is called: `<volume's name>/<its name> (<its uuid>)`."""
+    return f"{on.name}/{record.name} ({record.uuid})"
 
 
 def behind(directory: Path, uuid: str) -> str:

@@ -8,7 +8,7 @@ stand on a snapshot, each moves by its own step, and a failure leaves those that
 from collections.abc import Iterator
 from pathlib import Path
 
-from snapengine import clones, errors, hold, layout, records, removal, standing, steps, store, tree
+from snapengine import called, clones, errors, hold, layout, records, removal, standing, steps, store, tree
 from snapengine.cost import Direction
 from snapengine.hold import Held
 from snapengine.inventory import Struct, VolumeRecord
@@ -129,8 +129,9 @@ def selected(
 
 def _protected(contents: Contents, uuid: str, base: str, on: list[VolumeRecord]) -> errors.Protected:
     """Return why a snapshot stays: linked clones stand on base, which is itself or would go with it."""
-    where = "it" if base == uuid else f"snapshot {steps.called(contents, base)}, which stands on it,"
-    return clones.protected(f"snapshot {steps.called(contents, uuid)}", on, where)
+    here, under = (called.snapshot(contents.volume, contents.snapshots[each]) for each in (uuid, base))
+    where = "it" if base == uuid else f"snapshot {under}, which stands on it,"
+    return clones.protected(f"snapshot {here}", on, where)
 
 
 def _above(contents: Contents, uuid: str) -> Iterator[str]:

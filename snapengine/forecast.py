@@ -8,6 +8,7 @@ import msgspec
 
 from snapengine import (
     chain,
+    choice,
     delete,
     errors,
     group,
@@ -23,6 +24,7 @@ from snapengine import (
     undo,
     units,
 )
+from snapengine.choice import Choice
 from snapengine.cost import Direction
 from snapengine.hold import Held
 from snapengine.preview import Preview, Step
@@ -95,9 +97,9 @@ def _removed(
     with hold.seen(work):
         family = steps.family(contents)
         for step in removal.steps(family, doomed, purged):
-            choice = steps.chosen(opened, contents.directory, family, step, direction)
-            found += _steps(family, choice, contents)
-            for layer, spans in _taken(choice):
+            chosen = choice.chosen(opened, contents.directory, family, step, direction)
+            found += _steps(family, chosen, contents)
+            for layer, spans in _taken(chosen):
                 taken.setdefault(layer, []).append(spans)
             family = removal.applied(family, step, work.place.operation, work.place.now)
     kept = sum(sizes.kept(layer, each, shared=opened.record.reflinks) for layer, each in taken.items())
@@ -105,19 +107,19 @@ def _removed(
     return _Removal(found, sum(map(_allocated, gone)) - kept)
 
 
-def _steps(family: Family, choice: steps.Choice, contents: Contents) -> Iterator[Step]:
-    if choice.join is not None and choice.cost is not None:
-        onto = str(choice.join.below[0].path) if choice.join.below else None
-        yield Step(verb=choice.cost.way, image=str(choice.join.child.path), onto=onto, bytes=choice.cost.bytes)
-    for uuid in choice.step.drop:
+def _steps(family: Family, chosen: Choice, contents: Contents) -> Iterator[Step]:
+    if chosen.join is not None and chosen.cost is not None:
+        onto = str(chosen.join.below[0].path) if chosen.join.below else None
+        yield Step(verb=chosen.cost.way, image=str(chosen.join.child.path), onto=onto, bytes=chosen.cost.bytes)
+    for uuid in chosen.step.drop:
         path = contents.directory / step_plan.image_of(family, uuid)
         yield Step(verb="purge" if uuid in family.trash else "delete", image=str(path), bytes=0)
 
 
-def _taken(choice: steps.Choice) -> Iterator[tuple[chain.Layer, Spans]]:
+def _taken(chosen: Choice) -> Iterator[tuple[chain.Layer, Spans]]:
     """Give what the image that moves takes in of each layer that it stands on no longer."""
-    if choice.join is not None:
-        yield from zip(choice.join.run, sizes.taken_in(choice.join.child, choice.join.run), strict=True)
+    if chosen.join is not None:
+        yield from zip(chosen.join.run, sizes.taken_in(chosen.join.child, chosen.join.run), strict=True)
 
 
 def _allocated(path: Path) -> int:

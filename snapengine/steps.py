@@ -4,20 +4,17 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
 from snapengine import (
+    choice,
     clones,
-    cost,
     durable,
-    errors,
     hold,
     imagelock,
     inventory,
     layout,
-    maps,
     merge,
     notes,
     operation,
@@ -30,7 +27,8 @@ from snapengine import (
     store,
     units,
 )
-from snapengine.cost import Cost, Direction, Way
+from snapengine.choice import Choice
+from snapengine.cost import Direction, Way
 from snapengine.draft import Plan
 from snapengine.hold import Held, Image
 from snapengine.inventory import SnapshotRecord, TrashRecord
@@ -38,21 +36,6 @@ from snapengine.merge import Join
 from snapengine.printed import Progress
 from snapengine.records import Contents
 from snapengine.removal import Family, Step
-from snapengine.store import Store
-
-_SLACK = units.MIB  # bytes beside what the images take: records
-_LOST = (
-    "restore it from a backup; if it is lost, take the volume back to a snapshot that does not stand on it with "
-    "'snapengine snapshot revert', then delete it with all that does, '--with-descendants'"
-)
-
-
-class Choice(NamedTuple):
-    """A step, what it joins (None: nothing moves), and by which way."""
-
-    step: Step
-    join: Join | None
-    cost: Cost | None
 
 
 def family(contents: Contents) -> Family:
@@ -81,11 +64,11 @@ def _take(work: Held, step: Step, direction: Direction, progress: Progress | Non
     before = family(records.contents(work.directory))
     work = work._replace(volume=before.volume, place=hold.place(work.store, work.directory, work.place.verb))
     after = removal.applied(before, step, work.place.operation, work.place.now)
-    with _ready(work, before, step, direction) as (choice, images):
-        way = choice.cost.way if choice.cost else None
-        marks = merge.marked(choice.join, pulled=way in ("pull", "rebase")) if choice.join else ()
+    with _ready(work, before, step, direction) as (chosen, images):
+        way = chosen.cost.way if chosen.cost else None
+        marks = merge.marked(chosen.join, pulled=way in ("pull", "rebase")) if chosen.join else ()
         made = step_plan.removal(work.place, before, after, step, way, *marks)
-        _run(work, made, choice, images, progress)
+        _run(work, made, chosen, images, progress)
     if step.child is not None and step.child != before.volume.uuid:
         _note_size(work.directory, after, step.child)
 
@@ -97,15 +80,15 @@ def _ready(work: Held, before: Family, step: Step, direction: Direction) -> Iter
         moving = [before.volume.uuid, *([step.child] if step.child else [])]
         images = _held(work, before, moving, stack)
         _keep_clones(work, stack)
-        choice = chosen(work.store, work.directory, before, step, direction)
-        way = choice.cost.way if choice.cost else None
+        chosen = choice.chosen(work.store, work.directory, before, step, direction)
+        way = chosen.cost.way if chosen.cost else None
         written = step.run[-1:] if way == "commit" else ()  # by qemu-img under QEMU's own lock
         with ExitStack() as looked:
             _held(work, before, written, looked)  # nobody may read it either, whom that lock would not keep out
         _require_single(work, before, written if way in ("clone", "commit") else moving)
         _held(work, before, [uuid for uuid in (*step.run, *step.drop) if uuid not in written], stack)
         _require_consistent(work, before, step, way)
-        yield choice, images
+        yield chosen, images
 
 
 def _require_single(work: Held, family: Family, written: Iterable[str]) -> None:
@@ -151,76 +134,26 @@ def _keep_clones(work: Held, stack: ExitStack) -> None:
             stack.enter_context(imagelock.held(directory / layout.active_name(clone), clone.uuid))
 
 
-def chosen(opened: Store, directory: Path, family: Family, step: Step, direction: Direction) -> Choice:
-    """Return by which way a step joins its images; Conflict where direction can't be."""
-    if step.child is None:
-        return Choice(step, None, None)
-    join = _joined(directory, step_plan.image_of(family, step.child), layout.image(step.run[-1]))
-    maps.require_whole(join.filling)
-    found = cost.costs(maps.of(join.child), merge.held(join))
-    parents = family.parents
-    going = (*step.run, *step.drop)
-    others = [u for u, parent in parents.items() if parent in step.run and u not in (step.child, *going)]
-    larger = [below for above, below in zip(join.layers, join.run) if below.header.size > above.header.size]
-    if direction == "commit":
-        _require_committable(family, [parents[u] or "" for u in others], [below.uuid or "" for below in larger])
-    scarce = _scarce(directory, join, found)
-    reflinks, sole, fitting = opened.record.reflinks, not others, not larger
-    way = cost.choose(found, direction, scarce, reflinks=reflinks, sole=sole, fitting=fitting)
-    return Choice(step, join, way)
-
-
-def _scarce(directory: Path, join: Join, ways: Iterable[Way]) -> list[Way]:
-    """Return those of ways for which there is no room."""
-    free = durable.room(directory) - _SLACK
-    if merge.most_room(join) <= free:
-        return []
-    return [way for way in ways if merge.room(join, way) > free]
-
-
-def _require_committable(family: Family, shared: Sequence[str], larger: Sequence[str]) -> None:
-    """Raise Conflict where one of the snapshots that go has others on it too, or is larger than what stands on it."""
-    for uuid, what in [*((uuid, "several images stand on {}") for uuid in shared),
-                       *((uuid, "what stands on {} is smaller") for uuid in larger)]:  # fmt: skip
-        why = what.format(f"snapshot {called(family, uuid)}")
-        raise errors.Conflict(what=f"{why}, so it can't be committed; use '--direction pull'")
-
-
-def called(there: Family | Contents, snapshot: str) -> str:
-    """Return what a snapshot is called in messages: `<volume's name>/<its name> (<its uuid>)`."""
-    return f"{there.volume.name}/{there.snapshots[snapshot].name} ({snapshot})"
-
-
-def _joined(directory: Path, child: str, lowest: str) -> Join:
-    """Return the layers to join; Corrupt, with what to do, where one of them or what they stand on is missing."""
-    try:
-        return merge.read(directory, child, lowest)
-    except errors.Refused:
-        raise
-    except errors.Corrupt as e:
-        raise errors.Corrupt(what=e.what, hint=_LOST) from e
-
-
-def _run(work: Held, made: Plan, choice: Choice, images: dict[str, Image], progress: Progress | None) -> None:
+def _run(work: Held, made: Plan, chosen: Choice, images: dict[str, Image], progress: Progress | None) -> None:
     kept = {image.layer.path.name: image.fd for image in images.values()}
-    if choice.join is None or choice.cost is None:
+    if chosen.join is None or chosen.cost is None:
         operation.recorded(work, made, kept)
         return
-    join, way = choice.join, choice.cost.way
-    durable.require_room(work.directory, merge.room(join, way) + _SLACK)
+    join, way = chosen.join, chosen.cost.way
+    durable.require_room(work.directory, choice.room(chosen, way) + choice.SLACK)
     if way == "clone":
-        making = _cloning(join, made)
-        operation.over_active(work, made.entry, images[choice.step.child or ""], making)
+        making = _cloning(join, made, work.store.record.reflinks)
+        operation.over_active(work, made.entry, images[chosen.step.child or ""], making)
     elif way == "commit":
         operation.recorded(work, made, kept, progress)
     else:
         operation.pulled(work, made, kept, lambda: merge.pull(join, progress, header_only=way == "rebase"))
 
 
-def _cloning(join: Join, made: Plan) -> operation.Making:
+def _cloning(join: Join, made: Plan, shared: bool) -> operation.Making:
     @contextmanager
     def making(new: Path) -> Iterator[Plan]:
-        merge.clone(join, new)
+        merge.clone(join, new, shared=shared)
         yield made
 
     return making

@@ -9,7 +9,7 @@ import pytest
 from snapengine import cost
 from snapengine.cost import Cost, Direction, Way
 from snapengine.extents import Extent, Kind
-from snapengine.units import KIB, MIB
+from snapengine.units import GIB, KIB, MIB, TIB
 
 KINDS: dict[str, Kind] = {"d": "data", "z": "zero", "c": "compressed"}
 
@@ -26,7 +26,7 @@ def extents(text: str, unit: int = MIB) -> list[Extent]:
 
 
 def costs(child: str, *run: str, unit: int = MIB) -> dict[Way, Cost]:
-    return cost.costs(extents(child, unit), [extents(layer, unit) for layer in run])
+    return cost.costs(extents(child, unit), [extents(layer, unit) for layer in run], 0, 0, alone=False)
 
 
 # of each way MiB, extents and, of a pull, writes
@@ -146,6 +146,43 @@ def test_the_way_is_always_one_that_is_allowed(direction: Direction, facts: dict
         assert way != "commit" or (direction == "auto" and facts["sole"] and facts["fitting"])
 
 
+def hollow(size: int, *, alone: bool, copied: int = 64 * MIB) -> dict[Way, Cost]:
+    """Return what it costs that an empty child of so many bytes takes in a layer that holds a MiB, without reflinks."""
+    return cost.costs([], [extents("d")], size, copied, alone=alone)
+
+
+@pytest.mark.parametrize(
+    ("size", "alone", "facts", "expected"),
+    [
+        (4 * GIB, True, {"sole": False}, "pull"),
+        (TIB, False, {"sole": False}, "pull"),
+        (TIB, True, {}, "commit"),
+        (TIB, True, {"sole": False}, "clone"),
+        (1024 * TIB, False, {"sole": False}, "clone"),
+        (TIB, True, {"sole": False, "fitting": False}, "pull"),
+    ],
+    ids=["a little", "over a layer", "commit", "onto nothing", "a PiB over a layer", "smaller than what it takes in"],
+)
+def test_where_a_pull_would_look_at_nothing_for_long_the_lowest_layer_is_copied(
+    size: int, alone: bool, facts: dict[str, bool], expected: Way
+) -> None:
+    assert cost.choose(hollow(size, alone=alone), "auto", (), **PLAIN | facts).way == expected
+
+
+def test_a_layer_whose_copy_takes_longer_is_pulled() -> None:
+    found = hollow(100 * GIB, alone=True, copied=TIB)
+
+    assert cost.choose(found, "pull", (), **PLAIN).way == "pull"
+
+
+def test_a_clone_that_copies_takes_the_room_of_the_copy_too() -> None:
+    layers = [extents("d.d."), extents("....")]
+    alone, shared = (cost.room("clone", layers[0], layers[1:], [64 * KIB] * 2, copied) for copied in (MIB, 0))
+
+    assert alone > MIB + 2 * 64 * KIB
+    assert shared == 0
+
+
 def test_a_commit_must_be_quicker_by_half() -> None:
     pull, slower, quicker = Cost("pull", 10**9, 1), Cost("commit", 10**9, 1), Cost("commit", 6 * 10**8, 1)
     assert slower.seconds < pull.seconds < 1.5 * slower.seconds
@@ -155,7 +192,7 @@ def test_a_commit_must_be_quicker_by_half() -> None:
 
 def room(way: Way, child: str, *run: str, above: int = 64 * KIB, lowest: int = 64 * KIB, unit: int = 64 * KIB) -> int:
     sizes = [*[above] * len(run), lowest]
-    return cost.room(way, extents(child, unit), [extents(layer, unit) for layer in run], sizes)
+    return cost.room(way, extents(child, unit), [extents(layer, unit) for layer in run], sizes, 0)
 
 
 TABLES = 2 * 64 * KIB  # one that names and one that counts
@@ -203,5 +240,7 @@ def test_no_way_takes_more_room_than_the_glance_tells(cluster: int) -> None:
         unit = chance.choice([512, 4 * KIB, 64 * KIB, MIB])
         found = [extents(layer, unit) for layer in layers]
         sizes = [chance.choice([512, cluster]), 512, cluster]
-        for way in cost.costs(found[0], found[1:]):
-            assert cost.room(way, found[0], found[1:], sizes) <= cost.most_room(found, max(sizes))
+        for way in cost.costs(found[0], found[1:], 0, 0, alone=False):
+            for copied in (0, MIB):
+                most = cost.most_room(found, max(sizes), copied)
+                assert cost.room(way, found[0], found[1:], sizes, copied) <= most

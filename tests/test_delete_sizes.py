@@ -9,6 +9,7 @@ import pytest
 
 from snapengine import errors, records
 from snapengine.engine import Engine
+from snapengine.units import TIB
 from tests import check, prepared, privileged
 from tests.oracle import CLUSTER, MIB, Oracle, poke
 from tests.prepared import BY, By, Stores
@@ -43,6 +44,37 @@ def grown(oracle: Oracle) -> Grown:
     oracle.write(volume, 7 * CLUSTER)
     oracle.write(volume, 4 * MIB - CLUSTER)
     return Grown(volume, *made)
+
+
+HOLLOW = 32 * TIB  # that an image claims: qemu-img rebase takes more than an hour to read them all
+
+
+def test_what_claims_much_and_holds_little_moves_off_the_oldest_snapshot_in_no_time(engine: Engine) -> None:
+    volume = engine.create_volume("hollow", HOLLOW).uuid
+    path = engine.volume_path(volume)
+    poke(path, 1)
+    snapshot = engine.create_snapshot(volume, "oldest").uuid
+    poke(path, 7, 4 * MIB)
+    engine.revert(snapshot)
+    poke(path, 8, 5 * MIB)
+    plan = engine.preview_delete((snapshot,))
+    (item,) = engine.list_trash()
+
+    assert [step.verb for step in plan.plan if step.verb != "delete"] == ["clone", "clone"]
+    engine.delete_snapshots((snapshot,))
+
+    for image, own in ((path, (5 * MIB, 8)), (path.parent / f"{item.uuid}.trash.qcow2", (4 * MIB, 7))):
+        assert reads(image, 0, 1)
+        assert reads(image, *own)
+    assert engine.verify(deep=True) == ()
+
+
+def reads(image: Path, offset: int, pattern: int) -> bool:
+    """Tell whether a guest sees a cluster of pattern at offset, and zeros behind it."""
+    command = f"read -P {pattern} {offset} {CLUSTER}", f"read -P 0 {offset + CLUSTER} {CLUSTER}"
+    words = [word for each in command for word in ("-c", each)]
+    done = subprocess.run(["qemu-io", "-r", "-f", "qcow2", *words, str(image)], capture_output=True, timeout=60)
+    return done.returncode == 0 and b"Pattern verification failed" not in done.stdout
 
 
 def broken(oracle: Oracle, volume: str) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ LAYERS = (
      "snapshot", "states", "status", "tag", "trash", "undo", "verify", "volume"),
     ("checksums", "discard", "move", "rescue", "steps", "unfinished"),
     ("depth", "health", "lookup", "operation", "remains"),
-    ("beginning", "hold", "outlet"),
+    ("beginning", "choice", "hold", "outlet"),
     ("conversion", "duplicate", "fate", "plan", "settle", "sources", "standing", "step_plan", "strays", "tidy"),
     ("draft", "reckoning", "resume"),
     ("merge", "removal"),
