@@ -39,17 +39,22 @@ from snapengine.operation import Making
 
 log = logging.getLogger(__name__)
 
+_UNREAD = "nothing was changed; look into the kernel's log, and where the file is lost, move it away and try again"
+
 
 def fault(work: Held) -> str | None:
     """
     Return why nothing can be done with the active image; None where it is whole.
 
     One that is whole but stands on another image than the records say is theirs to put right, and what is no file at
-    all is in the way of whatever should come there: neither is a fault here.
+    all is in the way of whatever should come there: neither is a fault here. Raises Denied where the header can't be
+    read: an error of the disk may pass, and tells nothing of the image.
     """
     try:
         chain.layer(work.active)
     except errors.Refused as e:
+        if e.check == "unreadable":
+            raise errors.Denied(what=f"image {work.active}: {e.why}; {_UNREAD}") from e
         return None if e.check == "not-regular" or e.check.startswith("backing-") else e.why
     except errors.Corrupt:
         return "it is missing"

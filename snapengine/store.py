@@ -176,26 +176,22 @@ def find_trash(root: Path, item: str) -> Path:
 
 def has_volume(root: Path, volume: str) -> bool:
     """Tell whether there is a volume with this uuid."""
-    return _is_found(find_volume, root, volume)
+    with suppress(errors.NotFound):
+        return bool(find_volume(root, volume))
+    return False
 
 
 def has_snapshot(root: Path, snapshot: str) -> bool:
     """Tell whether there is a snapshot with this uuid."""
-    return _is_found(find_snapshot, root, snapshot)
-
-
-def _is_found(find: Callable[[Path, str], Path], root: Path, uuid: str) -> bool:
     with suppress(errors.NotFound):
-        return bool(find(root, uuid))
+        return bool(find_snapshot(root, snapshot))
     return False
 
 
 def is_known(root: Path, uuid: str) -> bool:
     """Tell whether anything has this uuid, deleted or not: a file of it is enough where the others were lost."""
-    if presence.is_there(root / layout.GROUPS / layout.record(uuid)):
-        return True
     accounts = account_directories(root, *layout.TYPES.values(), layout.TRASH)
-    return any(_is_in(account, uuid) for account in accounts)
+    return presence.is_there(root / layout.GROUPS / layout.record(uuid)) or any(_is_in(each, uuid) for each in accounts)
 
 
 def _is_in(account: Path, uuid: str) -> bool:
@@ -210,11 +206,15 @@ def _is_in(account: Path, uuid: str) -> bool:
 
 
 def _holding(root: Path, uuid: str, name: str, kind: str) -> Path:
-    if layout.is_uuid(uuid):
-        for directory in directories(root):
-            if directory.parent.name != f"vol-{uuid}" and os.path.lexists(directory / name):
+    """Return the directory that has this name; where one can't be looked at and no other has it, raise that error."""
+    unseen: list[OSError] = []
+    for directory in directories(root) if layout.is_uuid(uuid) else ():
+        try:
+            if directory.parent.name != f"vol-{uuid}" and presence.is_there(directory / name):
                 return directory
-    raise errors.unknown(kind, uuid)
+        except OSError as e:
+            unseen.append(e)
+    raise unseen[0] if unseen else errors.unknown(kind, uuid)
 
 
 def every(root: Path) -> Iterator[Contents]:

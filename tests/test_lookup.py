@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from snapengine import errors
+from snapengine import errors, store
 from snapengine.engine import Engine
 from tests.oracle import MIB, Oracle
 
@@ -208,3 +208,15 @@ def test_an_empty_store_has_nothing(tmp_path: Path) -> None:
     for find in (engine.find_volume, engine.find_snapshot, engine.find_trash_item, engine.find_object):
         with pytest.raises(errors.NotFound):
             find("db")
+
+
+def test_a_snapshot_whose_directory_can_not_be_looked_at_is_not_unknown(oracle: Oracle) -> None:
+    volumes = [oracle.volume(name) for name in ("one", "two")]
+    snapshots = [oracle.create(volume, "s").uuid for volume in volumes]
+    directory, other = (oracle.engine.volume_path(volume).parent for volume in volumes)
+    directory.rename(directory.with_name("away"))
+    directory.symlink_to(directory.name)
+
+    with pytest.raises(OSError, match="symbolic links"):
+        store.find_snapshot(oracle.engine.root, snapshots[0])
+    assert store.find_snapshot(oracle.engine.root, snapshots[1]) == other

@@ -82,6 +82,24 @@ def test_a_recovery_that_can_not_see_whether_an_image_is_there_takes_nothing_bac
     assert number > 2
 
 
+@pytest.mark.parametrize("verb", ["revert", "restore_trash"])
+def test_an_active_image_that_can_not_be_read_is_not_taken_for_damaged(oracle: Oracle, verb: str) -> None:
+    volume = oracle.volume()
+    oracle.write(volume)
+    uuid = oracle.create(volume, "first").uuid
+    oracle.write(volume, CLUSTER)
+    item = oracle.revert(uuid)
+    oracle.write(volume, 2 * CLUSTER)
+    root, path = oracle.engine.root, oracle.engine.volume_path(volume)
+    header = Call(Point("pread64", 1), 0, os.path.relpath(path, root), 1, own=True)
+    named = uuid if verb == "revert" else item
+
+    done = strace.failed(lambda: getattr(Engine.open(root), verb)(named), root, header, "EIO")
+
+    assert done.said.startswith("Denied: ") and "Input/output error" in done.said
+    oracle.check()
+
+
 @pytest.mark.parametrize("nth", [1, 2], ids=["before the commit", "after it"])
 def test_a_recovery_that_comes_late_leaves_alone_what_others_have_built_since(
     oracle: Oracle, volume: str, nth: int
