@@ -50,13 +50,23 @@ def holds(condition: Condition, values: Iterable[Value]) -> bool:
     something is there at all. Raises Invalid for a value that the field can't be compared with.
     """
     there = tuple(values)
+    told = (settled(condition, value) for value in there)
+    return next((each for each in told if each is not None), unsettled(condition, is_set=bool(there)))
+
+
+def settled(condition: Condition, value: Value) -> bool | None:
+    """Return whether a condition is true of a field that has this value, whatever else it has; None if others tell."""
     operator = condition.operator
     if operator in ("is null", "not null"):
-        return bool(there) == (operator == "not null")
+        return operator == "not null"
     if operator[0] == "!":
-        opposite = "=" if operator == "!=" else operator[1:]
-        return bool(there) and not any(_is_true(opposite, value, condition) for value in there)
-    return any(_is_true(operator, value, condition) for value in there)
+        return False if _is_true("=" if operator == "!=" else operator[1:], value, condition) else None
+    return True if _is_true(operator, value, condition) else None
+
+
+def unsettled(condition: Condition, *, is_set: bool) -> bool:
+    """Tell whether a condition is true of a field of which no value settled it; is_set tells whether it has any."""
+    return condition.operator == "is null" or (condition.operator[0] == "!" and is_set)
 
 
 def _is_true(operator: str, value: Value, condition: Condition) -> bool:

@@ -115,11 +115,10 @@ async def _fits(query: Query, row: Row, pace: Pace) -> bool:
 
 async def _holds(condition: Condition, there: Sequence[Value], pace: Pace) -> bool:
     """Tell whether a condition is true of a field of several values, which may be thousands: of one after the other."""
-    is_negated = condition.operator.startswith("!")
     async for value in pace.through(there):
-        if conditions.holds(condition, (value,)) != is_negated:
-            return not is_negated
-    return is_negated
+        if (told := conditions.settled(condition, value)) is not None:
+            return told
+    return conditions.unsettled(condition, is_set=True)
 
 
 async def _first_of_each(found: Sequence[Row], field: str, pace: Pace) -> list[Row]:
