@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import select
 import signal
@@ -9,15 +10,18 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from snapengine import layout
 from snapengine.engine import Engine
 from tests.command_line import START, environment
 
 PASSWORD = "a password for tests"
+PATIENCE = 60.0  # seconds that a reply may take on a busy machine
 MIB = 2**20
 
 
@@ -61,7 +65,7 @@ class Server:
         self._clients.append(Client(self, account, password))
         return self._clients[-1]
 
-    def raw(self, sent: bytes, seconds: float = 20.0) -> bytes:
+    def raw(self, sent: bytes, seconds: float = PATIENCE) -> bytes:
         """Send bytes, and return all that comes until the server closes or has answered once."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as s:
             s.sendall(sent)
@@ -69,14 +73,22 @@ class Server:
 
     def workers(self) -> list[int]:
         """Return the processes that carry out its operations: all that the fork server has started."""
-        found = children(self.process.pid)
-        (first, *_) = [pid for pid in found if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        below = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        (first,) = [pid for pid in below if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()]
         return [*map(int, Path(f"/proc/{first}/task/{first}/children").read_text().split())]
 
     def until_running(self) -> None:
         """Wait until an operation was given to a worker."""
         deadline = time.monotonic() + 60
-        while "snapengine_operations_running 1.0" not in httpx.get(f"{self.address}/metrics").text:
+        while "snapengine_operations_running 1.0" not in get(f"{self.address}/metrics").text:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def until_waiting(self, *volumes: str) -> None:
+        """Wait until workers stand at the locks of all these volumes, which the test holds."""
+        wanted = {os.path.realpath(self.engine.volume_path(each).parents[1] / layout.LOCK) for each in volumes}
+        deadline = time.monotonic() + 60
+        while not wanted <= {path for worker in self.workers() for path in _opened(worker)}:
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
@@ -115,7 +127,7 @@ class Client:
     """One client: calls by method and path below /zstack/v1, each with the session that it has."""
 
     def __init__(self, server: Server, account: str | None, password: str) -> None:
-        self.http = httpx.Client(base_url=f"{server.address}/zstack/v1", timeout=60)
+        self.http = httpx.Client(base_url=f"{server.address}/zstack/v1", timeout=PATIENCE)
         self.session = ""
         if account is not None:
             digest = hashlib.sha512(password.encode()).hexdigest()
@@ -167,21 +179,37 @@ class Client:
     def job(self, location: str, seconds: float = 60.0) -> httpx.Response:
         """Poll a job until it has ended, as clients do: without a session; return the reply."""
         deadline = time.monotonic() + seconds
-        while (reply := httpx.get(location)).status_code == 202:
+        while (reply := get(location)).status_code == 202:
             assert reply.json() == {} and time.monotonic() < deadline
             time.sleep(0.02)
         return reply
 
 
+def get(url: str, **more: Any) -> httpx.Response:
+    """Get what anybody may, over a connection of its own, and be as patient as a test has to be."""
+    return httpx.get(url, timeout=PATIENCE, **more)
+
+
 def children(pid: int) -> list[int]:
-    """Return the processes below one."""
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    """Return the processes below one; any of them may end meanwhile."""
+    found: list[str] = []
+    with suppress(FileNotFoundError, ProcessLookupError):
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [each for child in map(int, found) for each in (child, *children(child))]
+
+
+def _opened(pid: int) -> set[str]:
+    """Return the paths of the files that a process has open."""
+    found = set()
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with suppress(FileNotFoundError):
+            found.add(os.readlink(f"/proc/{pid}/fd/{name}"))
+    return found
 
 
 def is_alive(pid: int) -> bool:
     """Tell whether a process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False

@@ -22,7 +22,7 @@ def served(tmp_path: Path) -> Iterator[Path]:
     command = ["qemu-storage-daemon", "--blockdev", f"file,node-name=image,filename={image}"]
     command += ["--export", f"fuse,id=export,node-name=image,mountpoint={place}"]
     with subprocess.Popen(command) as daemon:
-        for _ in range(1000):
+        for _ in range(3000):
             if place.stat().st_size == 4096 or daemon.poll() is not None:
                 break
             time.sleep(0.02)

@@ -126,7 +126,7 @@ def test_reading_leaves_no_descriptor_open(store: Prepared) -> None:
     store.record(store.first).write_text("{")
     with pytest.raises(errors.Corrupt):
         contents(store)
-    assert os.listdir("/proc/self/fd") == before
+    assert {*os.listdir("/proc/self/fd")} <= {*before}  # others may be closed meanwhile, with what held them
 
 
 def test_a_large_record_is_read_whole(store: Prepared) -> None:

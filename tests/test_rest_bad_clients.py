@@ -86,7 +86,7 @@ def test_who_closes_in_the_middle_of_a_body_makes_nothing(strict: Server) -> Non
     volume, cut = client.volume(), b'{"params":{"name":"cut"}}'
 
     for how in (socket.SHUT_WR, socket.SHUT_RDWR):
-        with socket.create_connection(("127.0.0.1", strict.port), timeout=20) as s:
+        with socket.create_connection(("127.0.0.1", strict.port), timeout=60) as s:
             s.sendall(create(client.session, volume, cut, len(cut) + 10))
             s.shutdown(how)
             assert b"HTTP/1.1 200" not in serving.answer(s)
@@ -101,7 +101,7 @@ def test_a_crowd_of_idle_clients_keeps_out_neither_old_ones_nor_new(strict: Serv
     crowd = []
     try:
         for number in range(CROWD):
-            crowd.append(socket.create_connection(("127.0.0.1", strict.port), timeout=20))
+            crowd.append(socket.create_connection(("127.0.0.1", strict.port), timeout=60))
             crowd[-1].sendall(b"GET /zstack/v1/zones HTT")
             if number % 25 == 0:  # an old client's connection is as good as new, whoever comes
                 assert old.done("GET", "/zones")["total"] == 0
@@ -123,7 +123,7 @@ def test_what_stands_behind_a_body_in_pieces_is_no_header_and_takes_no_memory(st
     assert b"missing header 'Authorization'" in late
     small = memory(strict)
     login = put.replace(b"volume-snapshots/batch-delete", b"accounts/login")
-    with socket.create_connection(("127.0.0.1", strict.port), timeout=20) as s:
+    with socket.create_connection(("127.0.0.1", strict.port), timeout=60) as s:
         s.sendall(login + b"0\r\n" + trailers)
         assert memory(strict) - small < 20 * MIB
 

@@ -3,10 +3,10 @@
 import re
 import threading
 
-import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from snapengine import lock
+from tests import serving
 from tests.oracle import poke
 from tests.serving import MIB, Client, Server
 
@@ -14,7 +14,7 @@ UNITS = {"milliseconds", "minutes", "kilobytes", "megabytes", "bits", "percent",
 
 
 def page(server: Server) -> str:
-    return httpx.get(f"{server.address}/metrics").text
+    return serving.get(f"{server.address}/metrics").text
 
 
 def value(server: Server, name: str, **labels: str) -> float:
@@ -47,6 +47,7 @@ def test_waits_for_locks_are_counted_with_their_seconds(server: Server, client: 
     with lock.exclusive(server.engine.volume_path(volume).parent.parent, "a test"):
         waiting = threading.Thread(target=client.snapshot, args=(volume, "waits"))
         waiting.start()
+        server.until_waiting(volume)
         waiting.join(0.5)
         assert waiting.is_alive()
     waiting.join()
@@ -58,7 +59,7 @@ def test_waits_for_locks_are_counted_with_their_seconds(server: Server, client: 
 def test_names_and_lines_are_as_prometheus_wants_them(server: Server, client: Client) -> None:
     client.snapshot(client.volume(), "counted")
     for odd in ('/a"b', "/a\\b", "/a%0Ab{x=\"y\"}"):
-        assert httpx.get(f"{server.address}{odd}").status_code == 404
+        assert serving.get(f"{server.address}{odd}").status_code == 404
 
     text = page(server)
 

@@ -12,12 +12,14 @@ import jsonschema
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from snapengine.rest import examples, reference, routes
+from tests import serving
 from tests.serving import PASSWORD, Client, Server
 
 BROWSER = [shutil.which(name) for name in ("chromium", "chromedriver")]
@@ -27,7 +29,7 @@ SECONDS = 60  # until something is on the page, on a busy machine
 @pytest.fixture(scope="module")
 def described(server: Server) -> Any:
     """Return the description that a running server gives."""
-    return httpx.get(f"{server.address}/openapi.json").json()
+    return serving.get(f"{server.address}/openapi.json").json()
 
 
 def test_the_description_is_valid(described: Any) -> None:
@@ -78,19 +80,19 @@ def resolved(described: Any, part: Any) -> Any:
 
 
 def test_the_page_comes_from_the_server_alone_and_needs_no_session(server: Server) -> None:
-    html = httpx.get(f"{server.address}/docs").text
+    html = serving.get(f"{server.address}/docs").text
     named = re.findall(r'(?:src|href)="([^"]+)"', html)
 
     assert named and {f"/{name}" for name in named} - {"/openapi.json"} < set(reference.FILES)
     for path in reference.FILES:
-        reply = httpx.get(f"{server.address}{path}")
+        reply = serving.get(f"{server.address}{path}")
         assert reply.status_code == 200 and reply.content
         policy = reply.headers["content-security-policy"]
         assert "default-src 'none'" in policy and "http" not in policy and "unsafe" not in policy
         assert reply.headers["x-content-type-options"] == "nosniff"
-    assert httpx.post(f"{server.address}/docs").headers["allow"] == "GET, HEAD"
-    assert httpx.get(f"{server.address}/docs/../board.py").status_code == 404
-    assert httpx.get(f"{server.address}/docs/README").status_code == 404
+    assert httpx.post(f"{server.address}/docs", timeout=serving.PATIENCE).headers["allow"] == "GET, HEAD"
+    assert serving.get(f"{server.address}/docs/../board.py").status_code == 404
+    assert serving.get(f"{server.address}/docs/README").status_code == 404
 
 
 @pytest.fixture
@@ -121,7 +123,8 @@ def one(browser: webdriver.Chrome, selector: str, within: WebElement | None = No
         found = (within or browser).find_elements(By.CSS_SELECTOR, selector)
         return next((each for each in found if each.is_displayed()), None)
 
-    return WebDriverWait(browser, SECONDS).until(shown, selector)  # type: ignore[return-value]
+    waiting = WebDriverWait(browser, SECONDS, ignored_exceptions=[StaleElementReferenceException])  # drawn anew
+    return waiting.until(shown, selector)  # type: ignore[return-value]
 
 
 def log_in(browser: webdriver.Chrome, password: str) -> None:
@@ -154,7 +157,8 @@ def test_in_a_browser_wide_or_narrow_one_logs_in_tries_the_create_call_and_logs_
     assert json.loads(shown)["inventory"] == made[0] and made[0]["name"] == "Snapshot-1"
 
     browser.set_window_size(500, 900)
-    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+    narrow = "return window.innerWidth < 600 && document.documentElement.scrollWidth <= window.innerWidth"
+    WebDriverWait(browser, SECONDS).until(lambda _: browser.execute_script(narrow))
     one(browser, "#logout").click()
     one(browser, "#login")
     one(browser, "button.execute", call).click()

@@ -13,6 +13,7 @@ from snapengine.rest import workers
 from snapengine.rest.bodies import Tagged
 from snapengine.rest.worker import Task
 from snapengine.rest.workers import Workers
+from tests import at_work
 from tests.serving import MIB, is_alive
 
 
@@ -45,4 +46,4 @@ def test_a_worker_is_replaced_after_so_many_calls_and_every_call_is_done(
 
     assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [3, 3, 1]
     assert [snapshot.name for snapshot in engine.list_snapshots(volume)] == [f"s{number}" for number in range(7)]
-    assert not any(map(is_alive, pids))
+    at_work.until(lambda: not any(map(is_alive, pids)))

@@ -79,7 +79,7 @@ def test_a_broken_engine_is_found_by_a_short_list(
     todo = actions.draw(1, STEPS, weights, robot.FIRST)
     failure = walk.walk(todo, tmp_path).failure
     assert failure is not None
-    short = walk.shortest(todo, failure, tmp_path, 60)
+    short = walk.shortest(todo, failure, tmp_path, 600)
 
     assert len(short) <= len(needed) + 1
     assert needed <= {action.verb for action in short}

@@ -27,9 +27,9 @@ def test_clients_of_a_server_that_is_killed_lose_nothing(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("broken", ["writes_no_job_down"])
 def test_a_server_that_is_broken_on_purpose_is_noticed(tmp_path: Path, broken: str) -> None:
-    assert served.soak(tmp_path, 60, seed=3, broken=broken).faults
+    assert served.soak(tmp_path, 240, seed=3, broken=broken).faults
 
 
 @pytest.mark.parametrize("sabotage", ["nobody_locks"])
 def test_an_engine_that_is_broken_on_purpose_is_noticed(tmp_path: Path, sabotage: str) -> None:
-    assert run.soak(tmp_path, 40, seed=1, sabotage=sabotage, kills=False).faults
+    assert run.soak(tmp_path, 240, seed=1, sabotage=sabotage, kills=False).faults

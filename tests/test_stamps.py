@@ -3,6 +3,7 @@
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,8 +11,11 @@ from snapengine import stamps
 
 
 @pytest.mark.parametrize("written, changed, settled", [(1, 1, True), (0, 1, False), (1, 0, False), (-9, 1, False)])
-def test_what_was_touched_a_moment_ago_or_will_be_is_not_settled(written: float, changed: float, settled: bool) -> None:
+def test_what_was_touched_a_moment_ago_or_will_be_is_not_settled(
+    monkeypatch: pytest.MonkeyPatch, written: float, changed: float, settled: bool
+) -> None:
     now = time.time_ns()
+    monkeypatch.setattr(stamps, "time", SimpleNamespace(time_ns=lambda: now))
 
     stamp = (1, 2, now - int(written * 10**9), now - int(changed * 10**9), 3)
 

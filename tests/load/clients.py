@@ -12,6 +12,7 @@ from bench.talking import Talk
 from tests.load.book import Asking, Book
 
 KEPT = 4  # snapshots of its own that a writer leaves where they are
+LEFT = "left"  # the name of the snapshots whose clients go away
 LOOKED = 0.2  # of the changes, after how many a writer looks
 CHANGES = CREATE, DELETE = "create", "delete"
 READS = {"get": "/volume-snapshots/{snapshot}", "page": "/volume-snapshots?q=volumeUuid={volume}&limit=100",
@@ -38,7 +39,7 @@ class Client(NamedTuple):
 def reader(client: Client, bases: Bases, held: Callable[[], str | None]) -> Talk:
     """Read this and that of any volume, more often of the one that is held."""
     volumes = [*bases]
-    while client.goes_on():
+    while True:  # once, however busy the machine
         there = held()
         volume = there if there and client.chance.random() < 0.5 else client.chance.choice(volumes)
         verb, path = client.chance.choice([*READS.items()])
@@ -46,6 +47,8 @@ def reader(client: Client, bases: Bases, held: Callable[[], str | None]) -> Talk
         wanted = volume if verb == "volume" else bases[volume]
         if wanted not in json.dumps(found):
             client.book.faults.append(f"{client.name}: {verb} of volume {volume} does not tell of {wanted}")
+        if not client.goes_on():
+            return
 
 
 def writer(client: Client, volume: str) -> Talk:
@@ -76,7 +79,7 @@ def _looked(client: Client, volume: str, uuid: str, count: int) -> Asking:
 
 def leave(connection: Connection, volume: str, uuid: str, seconds: float) -> None:
     """Ask for a snapshot with this uuid, and go away so many seconds later."""
-    said = {"params": {"name": "left", "resourceUuid": uuid}}
+    said = {"params": {"name": LEFT, "resourceUuid": uuid}}
     connection.socket.sendall(connection.request("POST", f"/volumes/{volume}/volume-snapshots", said))
     time.sleep(seconds)
     connection.socket.shutdown(socket.SHUT_RDWR)

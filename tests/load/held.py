@@ -23,9 +23,11 @@ class Holder:
 
     def work(self, chance: Random, goes_on: Callable[[], bool]) -> None:
         """Hold volumes drawn by chance, for as long as the run goes on."""
-        while goes_on():
+        while True:  # once, however busy the machine
             self._hold(chance.choice(sorted(self._volumes)))
             time.sleep(0.2)
+            if not goes_on():
+                return
 
     def _hold(self, volume: str) -> None:
         """Hold a volume until each reader was told of it and each other volume was changed; a fault if that's never."""

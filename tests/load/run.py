@@ -115,7 +115,7 @@ class Run:
         """Ask for a snapshot of each volume and go away, at once or a moment later, a few times."""
         wait = itertools.cycle((0, 0.01))
         for volume, seconds in itertools.islice(zip(itertools.cycle(self._bases), wait), 5 * len(self._bases)):
-            if goes_on():
+            if goes_on() or not self.left:
                 asked = uuid.uuid4().hex
                 self.left[asked] = volume
                 clients.leave(self._connection(), volume, asked, seconds)

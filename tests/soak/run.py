@@ -26,7 +26,7 @@ WORKERS, READERS = 6, 2
 DEPTH = 6
 PATIENCE = 120.0  # seconds
 FAIR = 30.0  # seconds that nobody may wait for a lock
-DEAD = 5.0  # seconds in which all that a killed process has started must be gone
+DEAD = 60.0  # seconds in which all that a killed process has started must be gone
 
 
 class Report(NamedTuple):
