@@ -10,7 +10,7 @@ from tests.crash.strace import Kill, Point
 
 pytestmark = pytest.mark.crash
 
-FEW = 3  # points of those ways that have many
+FEW = 2  # points of those ways that have many
 BY_THE_MATRIX = ("repair other names", "delete by pull without reflinks")  # which differs on XFS only
 CUT = [name for name in VERBS if name not in ("recover", *BY_THE_MATRIX)]
 
