@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from snapengine import errors
+import pytest
+
+from snapengine import cost, errors
 from snapengine.engine import Engine
 from tests import images
 from tests.crash import state, stores
@@ -133,6 +135,7 @@ VERBS = {
         "plain", lambda o, t: o.delete(t.first, descendants=True, direction="commit")
     ),
     "delete by clone": Verb("plain on XFS", lambda o, t: o.delete(t.third)),
+    "delete by a clone that is a copy": Verb("reflinks off", lambda o, t: _delete_by_copy(o, t.third)),
     "undo": Verb("plain", lambda o, t: o.undo(t.volume)),
     "create a group": Verb(
         "two volumes", lambda o, t: o.create_group("new", t.volume, stores.other(o), uuid=GIVEN), several=True
@@ -186,6 +189,14 @@ VERBS = {
     "set a quota": Verb("attached", lambda o, t: o.engine.set_quota("other", 90)),
     "recover": Verb("plain", lambda o, t: None),  # opening the engine does it
 }
+
+
+def _delete_by_copy(oracle: Oracle, snapshot: str) -> None:
+    """Delete a snapshot as where a pull would look at nothing for so long that the lowest layer is copied instead."""
+    with pytest.MonkeyPatch.context() as slow:
+        slow.setattr(cost, "_HOLE", 1.0)
+        slow.setattr(cost, "_ZERO", 1.0)
+        oracle.delete(snapshot, direction="pull")
 
 
 def _delete_group(oracle: Oracle) -> None:
