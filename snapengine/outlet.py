@@ -83,9 +83,11 @@ def _tidy(directory: Path) -> None:
         if name.startswith(f".{_PREFIX}.") and layout.is_new(name):
             with suppress(OSError, errors.Error):
                 fd = inspector.open_image(directory / name)
-                if lock.try_flock(fd):
-                    durable.unlink(directory / name)
-                os.close(fd)
+                try:
+                    if lock.try_flock(fd):
+                        durable.unlink(directory / name)
+                finally:  # with its lock, which one that is just made waits for
+                    os.close(fd)
 
 
 def give_name(new: Path, target: Path, wanted: Wanted) -> None:

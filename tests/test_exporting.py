@@ -17,7 +17,7 @@ from typing import BinaryIO, cast
 
 import pytest
 
-from snapengine import durable, errors, exporting
+from snapengine import durable, errors, exporting, lock, outlet
 from snapengine.conversion import Format
 from snapengine.engine import Engine
 from tests import images, privileged, qemu
@@ -340,6 +340,22 @@ def test_an_export_whose_file_another_one_takes_for_left_behind_makes_it_again(s
         site.export()
     assert sorted(os.listdir(site.directory)) == ["db.img", "other"]
     assert images.read(site.file) == images.read(site.directory / "other") == site.content
+
+
+@privileged.needs_root
+def test_what_an_export_may_not_remove_it_keeps_no_lock_of() -> None:
+    """In a directory such as /tmp each removes only what is theirs, and what is just being made waits for its lock."""
+
+    def keeps_none() -> bool:
+        with outlet.beside(directory / "db.img"), open(other, "rb") as f:
+            return lock.try_flock(f.fileno())
+
+    with privileged.open_directory() as directory:
+        directory.chmod(0o1777)
+        other = directory / ".snapengine-export.0123456789ab4def8123456789abcdef.new"
+        other.touch()
+        assert privileged.as_nobody(keeps_none)
+        assert other.exists()
 
 
 def test_what_a_killed_export_leaves_the_next_one_removes(site: Site) -> None:
