@@ -140,14 +140,16 @@ def _check_alone(source: Source) -> None:
 
 
 def _backing(path: Path) -> str | None:
-    """Return the backing name in the header of a file beside the chain, if it is a qcow2 image with one."""
-    with suppress(OSError, errors.Error):
-        fd = inspector.open_image(path)
-        try:
-            return qcow2.read_header(fd, path=path).backing_name
-        finally:
-            os.close(fd)
-    return None
+    """Return the backing name in the header of what lies beside the chain, if it is a qcow2 image with one."""
+    try:
+        with open(inspector.open_image(path), "rb") as f:
+            return qcow2.read_header(f.fileno(), path=path).backing_name
+    except FileNotFoundError:
+        return None
+    except (OSError, errors.Refused) as e:
+        if isinstance(e, errors.Refused) and e.check != "unreadable":  # no image: nothing to stand on another
+            return None
+        raise errors.Conflict(what=f"{path} can't be read, and may stand on the chain too; leave --move out") from e
 
 
 def _copies(source: Source, top: str) -> list[_Copy]:

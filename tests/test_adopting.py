@@ -14,6 +14,8 @@ from snapengine import durable, errors
 from snapengine.engine import Engine
 from tests import images, privileged, qemu
 from tests.command_line import CommandLine
+from tests.crash import strace
+from tests.crash.strace import Call, Point
 from tests.oracle import CLUSTER, MIB, Oracle, poke
 
 
@@ -159,6 +161,18 @@ def test_move_removes_the_whole_chain(oracle: Oracle, top: Path) -> None:
     oracle.import_chain(top, move=True)
     oracle.check()
     assert os.listdir(top.parent) == []
+
+
+def test_move_is_refused_where_it_can_not_be_seen_what_another_image_stands_on(engine: Engine, top: Path) -> None:
+    other = top.with_name("other.qcow2")
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", "base.qcow2", other], check=True)
+    root, before = engine.root, state(top.parent)
+    header = Call(Point("pread64", 1), 0, os.path.relpath(other, root), 1, own=True)
+
+    done = strace.failed(lambda: Engine.open(root).import_chain(top, move=True), root, header, "EIO")
+
+    assert done.said.startswith("Conflict: ") and "other.qcow2 can't be read" in done.said
+    assert state(top.parent) == before and engine.list_volumes() == ()
 
 
 def test_move_is_refused_where_another_image_stands_on_the_chain(engine: Engine, top: Path) -> None:
