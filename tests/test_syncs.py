@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -13,12 +14,19 @@ from tests.test_adopting import chain
 BEGIN = ("*.json", "journal")  # the operation's entry, and its name
 
 
-def synced(patch: pytest.MonkeyPatch, verb: Callable[[], object]) -> tuple[str, ...]:
-    """Run verb and return the names of the files and directories that it syncs itself, with * for each uuid."""
-    found, fsync = [], os.fsync
+class Sync(NamedTuple):
+    """A sync of a file or directory, and when that was written to last before it."""
+
+    name: str
+    modified: int
+
+
+def syncs(patch: pytest.MonkeyPatch, verb: Callable[[], object]) -> tuple[Sync, ...]:
+    """Run verb and return what it syncs itself."""
+    found, fsync = list[Sync](), os.fsync
 
     def noted(fd: int) -> None:
-        found.append(re.sub("[0-9a-f]{32}", "*", os.path.basename(os.readlink(f"/proc/self/fd/{fd}"))))
+        found.append(Sync(os.path.basename(os.readlink(f"/proc/self/fd/{fd}")), os.fstat(fd).st_mtime_ns))
         fsync(fd)
 
     with patch.context() as patched:
@@ -27,24 +35,38 @@ def synced(patch: pytest.MonkeyPatch, verb: Callable[[], object]) -> tuple[str, 
     return tuple(found)
 
 
-def test_each_image_of_an_imported_chain_is_synced_once(
+def synced(patch: pytest.MonkeyPatch, verb: Callable[[], object]) -> tuple[str, ...]:
+    """Do as syncs does, and return the names, with * for each uuid."""
+    return tuple(re.sub("[0-9a-f]{32}", "*", sync.name) for sync in syncs(patch, verb))
+
+
+def assert_each_image_once(found: tuple[Sync, ...], oracle: Oracle, volume: str) -> None:
+    """Assert that all images of a volume were synced once, when nothing more was written to them."""
+    images = [sync for sync in found if sync.name.endswith(".qcow2")]
+    there = oracle.engine.volume_path(volume).parent.glob("*.qcow2")
+    assert sorted(images) == sorted(Sync(path.name, path.stat().st_mtime_ns) for path in there)
+
+
+def test_each_image_of_an_imported_chain_is_synced_once_as_it_stays(
     oracle: Oracle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    top = chain(tmp_path / "beside", "base.qcow2", "top.qcow2")
-    found = synced(monkeypatch, lambda: oracle.import_chain(top))
-    assert found.count("*.qcow2") == 2, found
+    made: list[str] = []
+    top = chain(tmp_path / "beside", "base.qcow2", "middle.qcow2", "top.qcow2")
+    found = syncs(monkeypatch, lambda: made.append(oracle.import_chain(top)))
+    assert_each_image_once(found, oracle, *made)
     oracle.check()
 
 
 @pytest.mark.parametrize("verb", ["import_raw", "clone"])
-def test_the_image_of_a_copied_volume_is_synced_once(
+def test_the_image_of_a_copied_volume_is_synced_once_as_it_stays(
     oracle: Oracle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     raw = tmp_path / "disk.raw"
     raw.write_bytes(b"raw!" * CLUSTER)
     source = oracle.create(oracle.volume(), "first").uuid if verb == "clone" else raw
-    found = synced(monkeypatch, lambda: getattr(oracle, verb)(source, "another"))
-    assert found.count("*.qcow2") == 1, found
+    made: list[str] = []
+    found = syncs(monkeypatch, lambda: made.append(getattr(oracle, verb)(source, "another")))
+    assert_each_image_once(found, oracle, *made)
     oracle.check()
 
 
