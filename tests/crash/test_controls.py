@@ -10,6 +10,8 @@ from tests.crash.strace import Kill, Point
 
 pytestmark = pytest.mark.crash
 
+LSTAT = ("newfstatat", "lstat", "statx")  # what asks whether a name is there, as the C library has it
+
 TELLING = {  # where a kill shows it, and by what
     "the_frozen_image_gets_its_name_last": (Point("rename", 2), "No such file"),
     "nothing_stands_in_the_journal": (Point("linkat", 1), "_check_files"),
@@ -31,11 +33,12 @@ def test_a_kill_of_a_broken_engine_is_noticed(bench: Bench, sabotage: str) -> No
 def test_a_recovery_that_takes_what_it_can_not_see_for_missing_is_noticed(bench: Bench) -> None:
     crashed = bench.crashed(bench.prepared("create"), Kill(Point("rename", 2), True))
     looks = points.looks(bench.looked(crashed).calls)
-    at_image = [at for at in looks if at.call.path.endswith(f"/{GIVEN}.qcow2") and at.call.point.name == "newfstatat"]
+    at_image = [at for at in looks if at.call.path.endswith(f"/{GIVEN}.qcow2") and at.call.point.name in LSTAT]
 
-    ends = [bench.cut_broken(judge.fail, crashed, at, "what_can_not_be_seen_is_missing").end for at in at_image]
+    outcomes = [bench.cut_broken(judge.fail, crashed, at, "what_can_not_be_seen_is_missing") for at in at_image]
 
-    assert "wrong" in ends
+    wrong = [outcome.why for outcome in outcomes if outcome.end == "wrong"]
+    assert wrong and all("FileNotFoundError" in why and f"/{GIVEN}.qcow2" in why for why in wrong)
 
 
 def test_a_group_that_is_taken_back_when_interrupted_at_its_end_is_noticed(bench: Bench) -> None:
@@ -45,3 +48,4 @@ def test_a_group_that_is_taken_back_when_interrupted_at_its_end_is_noticed(bench
     outcome = bench.cut_broken(judge.interrupt, group, Interrupt(end), "an_end_is_settled_once_more")
 
     assert outcome.end == "wrong"
+    assert "neither before nor after" in outcome.why
