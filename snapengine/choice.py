@@ -15,6 +15,10 @@ _LOST = (
     "restore it from a backup; if it is lost, take the volume back to a snapshot that does not stand on it with "
     "'snapengine snapshot revert', then delete it with all that does, '--with-descendants'"
 )
+_ENDLESS = (
+    "{path} is smaller than what stands under it, and so large, {size}, that a pull would not come to its end; "
+    "purge it if it is in the trash, or delete it too, '--with-descendants'"
+)
 
 
 class Choice(NamedTuple):
@@ -59,12 +63,6 @@ def room(choice: Choice, way: Way) -> int:
 def _room(join: Join, way: Way, copied: int) -> int:
     clusters = [layer.header.cluster_size for layer in join.layers]
     return cost.room(way, maps.of(join.child), merge.held(join), clusters, copied)
-
-
-_ENDLESS = (
-    "{path} is smaller than what stands under it, and so large, {size}, that a pull would not come to its end; "
-    "purge it if it is in the trash, or delete it too, '--with-descendants'"
-)
 
 
 def _endless(join: Join, pull: Cost) -> list[Way]:

@@ -1,5 +1,7 @@
 """Deletes where the layers have different sizes: grown volumes with dirty bitmaps, images that were shrunk by hand."""
 
+import os
+import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,7 +51,16 @@ def grown(oracle: Oracle) -> Grown:
 HOLLOW = 32 * TIB  # that an image claims: qemu-img rebase takes more than an hour to read them all
 
 
-def test_what_claims_much_and_holds_little_moves_off_the_oldest_snapshot_in_no_time(engine: Engine) -> None:
+class Hollow(NamedTuple):
+    """A volume that claims HOLLOW, reverted to its only snapshot; item is what that left. Each holds a cluster."""
+
+    path: Path
+    snapshot: str
+    item: Path
+
+
+@pytest.fixture
+def hollow(engine: Engine) -> Hollow:
     volume = engine.create_volume("hollow", HOLLOW).uuid
     path = engine.volume_path(volume)
     poke(path, 1)
@@ -57,16 +68,35 @@ def test_what_claims_much_and_holds_little_moves_off_the_oldest_snapshot_in_no_t
     poke(path, 7, 4 * MIB)
     engine.revert(snapshot)
     poke(path, 8, 5 * MIB)
-    plan = engine.preview_delete((snapshot,))
     (item,) = engine.list_trash()
+    return Hollow(path, snapshot, path.with_name(f"{item.uuid}.trash.qcow2"))
 
+
+def test_what_claims_much_and_holds_little_moves_off_the_oldest_snapshot_in_no_time(
+    engine: Engine, hollow: Hollow
+) -> None:
+    plan = engine.preview_delete((hollow.snapshot,))
     assert [step.verb for step in plan.plan if step.verb != "delete"] == ["clone", "clone"]
-    engine.delete_snapshots((snapshot,))
+    engine.delete_snapshots((hollow.snapshot,))
 
-    for image, own in ((path, (5 * MIB, 8)), (path.parent / f"{item.uuid}.trash.qcow2", (4 * MIB, 7))):
+    for image, own in ((hollow.path, (5 * MIB, 8)), (hollow.item, (4 * MIB, 7))):
         assert reads(image, 0, 1)
         assert reads(image, *own)
     assert engine.verify(deep=True) == ()
+
+
+def test_what_only_a_pull_without_an_end_could_move_is_refused_at_once(engine: Engine, hollow: Hollow) -> None:
+    with hollow.item.open("r+b") as f:
+        os.pwrite(f.fileno(), struct.pack(">Q", HOLLOW // 2), 24)  # the size in the header: qemu-img takes minutes
+
+    for delete in (engine.preview_delete, engine.delete_snapshots):
+        with pytest.raises(errors.Conflict, match=f"{hollow.item.name} is smaller .* 16 TiB, that a pull would not"):
+            delete((hollow.snapshot,))
+
+    assert reads(hollow.item, 4 * MIB, 7) and reads(hollow.path, 5 * MIB, 8)
+    engine.purge_trash(engine.select_trash())
+    engine.delete_snapshots((hollow.snapshot,))
+    assert reads(hollow.path, 0, 1)
 
 
 def reads(image: Path, offset: int, pattern: int) -> bool:
