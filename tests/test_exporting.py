@@ -314,7 +314,7 @@ def test_an_export_that_is_stopped_leaves_nothing(site: Site, number: signal.Sig
 
 
 @contextmanager
-def _as_its_file_is_there(then: Callable[[], None]) -> Iterator[None]:
+def _as_its_file_is_there(then: Callable[[], object]) -> Iterator[None]:
     """Call then in the moment in which an export in the block has made its file, once."""
 
     def watch(frame: FrameType, event: str, done: object) -> None:
@@ -336,7 +336,7 @@ def test_an_export_that_is_stopped_as_its_file_is_there_leaves_nothing(site: Sit
 
 
 def test_an_export_whose_file_another_one_takes_for_left_behind_makes_it_again(site: Site) -> None:
-    with _as_its_file_is_there(lambda: print(site.export(site.directory / "other"))):
+    with _as_its_file_is_there(lambda: site.export(site.directory / "other")):
         site.export()
     assert sorted(os.listdir(site.directory)) == ["db.img", "other"]
     assert images.read(site.file) == images.read(site.directory / "other") == site.content
