@@ -39,7 +39,7 @@ from snapengine import (
 )
 from snapengine.blank import account
 from snapengine.health import Problem
-from snapengine.inventory import PrimaryStorage, Record, Struct
+from snapengine.inventory import PrimaryStorage, Record, Struct, VolumeRecord
 from snapengine.owners import Accounts
 from snapengine.remaking import Made, Remade
 from snapengine.store import Store
@@ -129,13 +129,27 @@ def _storage(root: Path) -> PrimaryStorage:
 
 
 def _named(root: Path) -> Iterator[str]:
+    """Give the uuids that volumes name; where none does and one can't be read, raise that error."""
+    unread, found = list[OSError](), False
     for directory in store.all_directories(root):
-        volume = layout.volume_of(directory)
-        noted = notes.volume(directory / layout.image(volume), volume)
-        with suppress(errors.Error, OSError):
-            noted = records.read_volume(directory)
-        if noted is not None and layout.is_uuid(noted.primary_storage_uuid):
-            yield noted.primary_storage_uuid
+        try:
+            record = _record(directory)
+        except OSError as e:
+            unread.append(e)
+            continue
+        if record is not None and layout.is_uuid(record.primary_storage_uuid):
+            found = True
+            yield record.primary_storage_uuid
+    if unread and not found:
+        raise unread[0]
+
+
+def _record(directory: Path) -> VolumeRecord | None:
+    """Return the record of the volume in directory, or what was noted of it."""
+    with suppress(errors.Error, FileNotFoundError, NotADirectoryError):
+        return records.read_volume(directory)
+    volume = layout.volume_of(directory)
+    return notes.volume(directory / layout.image(volume), volume)
 
 
 def _accounts(root: Path, noted: Accounts | None) -> Accounts:

@@ -1,5 +1,6 @@
 """A rebuild that was cut off is made good by doing it again: killed, or failed, at any of its calls."""
 
+import os
 import shutil
 from functools import partial
 from pathlib import Path
@@ -67,3 +68,20 @@ def test_a_rebuild_that_can_not_read_what_was_noted_makes_nothing_up(lost: Prepa
         renew(lost)
         assert strace.failed(rebuild, lost.root, call, "EIO").exact
         rebuilt(lost)
+
+
+def test_a_rebuild_that_can_not_read_by_which_uuid_a_store_goes_makes_up_no_other(tmp_path: Path) -> None:
+    engine = Engine.init(tmp_path / "storage")
+    own = engine.storage.uuid
+    record = engine.volume_path(engine.create_volume("disk", 2**20).uuid).with_suffix(".json")
+    (engine.root / "primary-storage.json").unlink()
+    for path in (engine.root, record.with_suffix(".qcow2")):
+        for name in os.listxattr(path):
+            os.removexattr(path, name)
+    rebuild = partial(Engine.rebuild, engine.root)
+    calls = strace.listed(lambda: rebuild(dry_run=True), engine.root, looks=True).calls
+    (call,) = [c for c in calls if (c.point.name, Path(c.path).name, c.number) == ("openat", record.name, 1)]
+    run = strace.failed(rebuild, engine.root, call, "EIO")
+    assert run.exact and "the disk reports an error" in run.said
+    assert rebuild().left == ()
+    assert Engine.open(engine.root).storage.uuid == own
