@@ -201,8 +201,8 @@ def children(pid: int) -> list[int]:
 def _opened(pid: int) -> set[str]:
     """Return the paths of the files that a process has open."""
     found = set()
-    for name in os.listdir(f"/proc/{pid}/fd"):
-        with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, ProcessLookupError):  # a file may be closed meanwhile, or the process end
+        for name in os.listdir(f"/proc/{pid}/fd"):
             found.add(os.readlink(f"/proc/{pid}/fd/{name}"))
     return found
 
