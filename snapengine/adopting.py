@@ -21,6 +21,7 @@ from snapengine import (
     layout,
     notes,
     plan,
+    printed,
     qcow2,
     records,
     reflink,
@@ -169,15 +170,7 @@ def _fill(
 
     All but the top one, which volume.appear() syncs, are durable.
     """
-    total = sum(os.fstat(layer.fd).st_size for layer in source.layers)
-    done = 0
-
-    def told(length: int) -> None:
-        nonlocal done
-        done += length
-        if progress:
-            progress(min(done / total, 1.0))
-
+    told = printed.counted(progress, sum(os.fstat(layer.fd).st_size for layer in source.layers))
     for copy in reversed(copies):
         if _is_raw(copy.layer, source):
             duplicate.copy(opened, [copy.layer.path], inside / layout.image(copy.uuid), "raw")

@@ -28,6 +28,7 @@ from snapengine import (
     layout,
     maps,
     presence,
+    printed,
     records,
     reflink,
     sound,
@@ -99,9 +100,9 @@ def _held(run: tuple[Layer, ...], below: tuple[Layer, ...], end: int) -> list[tu
     return found
 
 
-def clone(join: Join, new: Path, *, shared: bool) -> None:
+def clone(join: Join, new: Path, progress: Progress | None, *, shared: bool) -> None:
     """Make the existing empty file new an image that reads as the child does and stands on what is below the run."""
-    _copy(join.run[-1].path, new, shared)
+    _copy(join.run[-1].path, new, progress, shared)
     ended = marked(join, pulled=False).ended
     bitmaps.forget([new], ended)  # an image with one that is in use can't grow
     _apply(join.layers, (new, *join.under), "share")
@@ -109,14 +110,14 @@ def clone(join: Join, new: Path, *, shared: bool) -> None:
     sound.check(new)
 
 
-def _copy(lowest: Path, new: Path, shared: bool) -> None:
+def _copy(lowest: Path, new: Path, progress: Progress | None, shared: bool) -> None:
     fd = inspector.open_image(lowest)
     try:
         if shared:
             reflink.copy(fd, new)
             return
         with open(os.open(new, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "wb", buffering=0) as f:
-            durable.pour(fd, f.fileno())
+            durable.pour(fd, f.fileno(), printed.counted(progress, os.fstat(fd).st_size))
     finally:
         os.close(fd)
 

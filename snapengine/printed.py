@@ -13,6 +13,19 @@ def part(progress: Progress | None, number: int, count: int) -> Progress | None:
     return None if progress is None else lambda fraction: progress((number + fraction) / count)
 
 
+def counted(progress: Progress | None, total: int) -> Callable[[int], None]:
+    """Return what tells progress that so many more of total bytes are done."""
+    done = 0
+
+    def told(length: int) -> None:
+        nonlocal done
+        done += length
+        if progress:
+            progress(min(done / total, 1.0))
+
+    return told
+
+
 class Tool(Protocol):
     """A tool that runs."""
 

@@ -142,7 +142,7 @@ def _run(work: Held, made: Plan, chosen: Choice, images: dict[str, Image], progr
     join, way = chosen.join, chosen.cost.way
     durable.require_room(work.directory, choice.room(chosen, way) + choice.SLACK)
     if way == "clone":
-        making = _cloning(join, made, work.store.record.reflinks)
+        making = _cloning(work, join, made, progress)
         operation.over_active(work, made.entry, images[chosen.step.child or ""], making)
     elif way == "commit":
         operation.recorded(work, made, kept, progress)
@@ -150,10 +150,10 @@ def _run(work: Held, made: Plan, chosen: Choice, images: dict[str, Image], progr
         operation.pulled(work, made, kept, lambda: merge.pull(join, progress, header_only=way == "rebase"))
 
 
-def _cloning(join: Join, made: Plan, shared: bool) -> operation.Making:
+def _cloning(work: Held, join: Join, made: Plan, progress: Progress | None) -> operation.Making:
     @contextmanager
     def making(new: Path) -> Iterator[Plan]:
-        merge.clone(join, new, shared=shared)
+        merge.clone(join, new, progress, shared=work.store.record.reflinks)
         yield made
 
     return making

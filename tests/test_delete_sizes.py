@@ -77,8 +77,10 @@ def test_what_claims_much_and_holds_little_moves_off_the_oldest_snapshot_in_no_t
 ) -> None:
     plan = engine.preview_delete((hollow.snapshot,))
     assert [step.verb for step in plan.plan if step.verb != "delete"] == ["clone", "clone"]
-    engine.delete_snapshots((hollow.snapshot,))
+    told: list[float] = []
+    engine.delete_snapshots((hollow.snapshot,), progress=told.append)
 
+    assert told == sorted(told) and told[-1] == 1.0
     for image, own in ((hollow.path, (5 * MIB, 8)), (hollow.item, (4 * MIB, 7))):
         assert reads(image, 0, 1)
         assert reads(image, *own)
