@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from snapengine import arguments, blank, chain, errors, inventory, layout, notes, qcow2, records, tree
+from snapengine import arguments, blank, chain, errors, inventory, layout, notes, qcow2, records, tree, units
 from snapengine.checks import Expected
 from snapengine.inventory import SnapshotRecord, TrashRecord, VolumeRecord
 from snapengine.reckoning import Image
@@ -144,8 +144,8 @@ class _Left:
         for uuid in sorted(name for name in named if name and layout.is_uuid(name)):
             if uuid not in self.snapshots and uuid != self.place.volume and uuid not in gone:
                 self.source[uuid] = MADE
-                self.snapshots[uuid] = blank.snapshot(self.place, uuid, blank.File(0, 0))
                 path = self.directory / layout.image(uuid)
+                self.snapshots[uuid] = blank.snapshot(self.place, uuid, _file(path))
                 self.bad.setdefault(uuid, (path, f"image {path} is missing"))
 
     def _here(self, record: SnapshotRecord) -> SnapshotRecord:
@@ -166,12 +166,21 @@ class _Left:
             layer = _read(path, self.place.account)
         except (errors.Corrupt, errors.Refused) as e:
             self.bad[uuid] = path, str(e)
-            return blank.File(0, 0)
+            return _file(path)
         self.images[uuid] = Image(layer.backing, layer.header.size)
         is_own = layer.backing == path.name  # a circle
         if layer.backing and layout.is_bare(layer.backing) and (is_own or layout.uuid_of(layer.backing) is None):
             self.bad[uuid] = path, f"image {path} stands on {layer.backing}, which is no snapshot's image"
         return blank.File(layer.allocated, layer.modified)
+
+
+def _file(path: Path) -> blank.File:
+    """Return what the file system says of an image that can't be read; nothing where it is missing."""
+    try:
+        found = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return blank.File(0, 0)
+    return blank.File(units.allocated(found), found.st_mtime_ns)
 
 
 def is_base(name: str | None, account: str) -> bool:

@@ -429,6 +429,24 @@ def test_where_nothing_of_a_store_lies_there_is_nothing_to_rebuild(tmp_path: Pat
         Engine.rebuild(tmp_path / "nowhere")
 
 
+def test_of_an_image_that_can_not_be_read_the_file_tells_when_it_was_made_and_what_it_takes(oracle: Oracle) -> None:
+    volume = oracle.volume()
+    oracle.write(volume)
+    first = oracle.create(volume, "first").uuid
+    image = oracle.engine.snapshot_path(first)
+    image.with_suffix(".json").unlink()
+    forget(oracle.engine.root)
+    held = image.read_bytes()
+    image.write_bytes(b"gone" + held[4:])
+    os.utime(image, (1_500_000_000, 1_500_000_000))
+    Engine.rebuild(oracle.engine.root)
+    image.write_bytes(held)
+    Engine.rebuild(oracle.engine.root)
+    found = oracle.engine.get_snapshot(first)
+    assert "2017" in found.create_date and found.size > CLUSTER
+    oracle.check()
+
+
 def test_a_long_record_is_noted_without_what_makes_it_long(oracle: Oracle) -> None:
     volume = oracle.volume("disk")
     snapshot = oracle.create(volume, "described").uuid
