@@ -15,6 +15,7 @@ import pkgutil
 import resource
 import stat
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def main(words: list[str]) -> None:
     known = {door.name: door for door in doors.DOORS}
     mutants.apply(mutant)
     _load_all()
+    tempfile.tempdir = str(directory)  # where a broken build tells of its bugs
     for number, line in enumerate(sys.stdin):
         image, door = json.loads(line)
         answer = _tried(number, images[image], known[door], directory, kept)
