@@ -111,20 +111,29 @@ def _started(
     """
     Start tool for the block. A failing block kills it.
 
-    A Ctrl-C is held back, where no other thread hears it, until the process is known: before, nobody could kill it.
+    A Ctrl-C is held back, where no other thread hears it, until the process is known: before, nobody could kill it. A
+    second one waits until the process is gone: nothing may be undone while it works.
     """
     line, said = shlex.join((tool, *args)), printed.Errors()
     log.info("run %s", line)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    try:  # around the holding back too: a Ctrl-C may come just with it
-        signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
+    with _deaf() as before:
         process = _start(tool, args, functools.partial(_bind, _libc(), os.getpid(), bounds, before), progress, said)
         try:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             yield _Started(process, line, said)
         except BaseException:
+            signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
             _kill(process)
             raise
+
+
+@contextmanager
+def _deaf() -> Iterator[set[signal.Signals | int]]:
+    """Hold a Ctrl-C back for the block, and from threads that begin in it; gives the signals that were held before."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:  # around the holding back too: one may come just with it
+        signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
+        yield before
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -169,7 +178,8 @@ def _wait(process: "sh.RunningCommand", line: str, timeout: float | None) -> int
     clock = threading.Timer(timeout or threading.TIMEOUT_MAX, _expire, (process, late))
     clock.daemon = True
     try:
-        clock.start()
+        with _deaf():
+            clock.start()
         process.wait()
     except _module().ErrorReturnCode as e:
         if late.is_set():

@@ -257,6 +257,25 @@ def test_ctrl_c_kills_the_tool_whenever_it_comes_and_is_passed_on(tmp_path: Path
     assert not is_alive(tool)
 
 
+def test_a_second_ctrl_c_waits_until_the_tool_is_gone(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    command._module()
+    runner = os.fork()
+    if runner == 0:
+        sys.setprofile(_press_again_as_it_is_killed)
+        _run_until_interrupted(pid)
+    tool = written_pid(pid)
+    os.kill(runner, signal.SIGINT)
+    assert os.waitstatus_to_exitcode(os.waitpid(runner, 0)[1]) == 130
+    assert not is_alive(tool)
+
+
+def _press_again_as_it_is_killed(frame: FrameType, event: str, called: object) -> None:
+    if event == "call" and frame.f_code.co_name == "_kill":
+        sys.setprofile(None)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
 def _run_until_interrupted(pid: Path) -> NoReturn:
     """Run a tool for long; ends with 130 when a Ctrl-C came through and the tool was gone by then."""
     try:
