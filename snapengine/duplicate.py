@@ -28,11 +28,9 @@ def require_room(opened: Store, source: Sequence[Path], fmt: Format = "qcow2") -
     return required
 
 
-def make(
-    opened: Store, source: Sequence[Path], target: Path, fmt: Format = "qcow2", progress: Progress | None = None
-) -> chain.Layer:
-    """Do as copy() does, durably."""
-    made = copy(opened, source, target, fmt, progress)
+def make(opened: Store, source: Sequence[Path], target: Path, progress: Progress | None = None) -> chain.Layer:
+    """Do as copy() does with a chain of qcow2 images, durably."""
+    made = copy(opened, source, target, progress=progress)
     durable.sync_file(target)
     return made
 
