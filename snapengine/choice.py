@@ -54,19 +54,16 @@ def chosen(opened: Store, directory: Path, family: Family, step: Step, direction
     return Choice(step, join, way, copied)
 
 
-def room(choice: Choice, way: Way) -> int:
-    """Return the bytes that joining what a step joins takes at most while it lasts, by this way; see cost.room."""
-    assert choice.join is not None
-    return _room(choice.join, way, choice.copied)
-
-
-def _room(join: Join, way: Way, copied: int) -> int:
+def room(join: Join, way: Way, copied: int) -> int:
+    """Return the bytes that joining takes at most while it lasts, by this way; see cost.room."""
     clusters = [layer.header.cluster_size for layer in join.layers]
     return cost.room(way, maps.of(join.child), merge.held(join), clusters, copied)
 
 
 def _endless(join: Join, pull: Cost) -> list[Way]:
     """Return pull where it takes longer to look at what no layer holds than the tool is given."""
+    if pull.idle <= limits.DATA_SECONDS:  # which it has at least: no file needs to be looked at
+        return []
     return ["pull"] if pull.idle > limits.moving(limits.beside(join.child.path)).seconds else []
 
 
@@ -76,7 +73,7 @@ def _scarce(directory: Path, join: Join, ways: Iterable[Way], copied: int) -> li
     largest = max(layer.header.cluster_size for layer in join.layers)
     if cost.most_room([maps.of(join.child), *merge.held(join)], largest, copied) <= free:
         return []
-    return [way for way in ways if _room(join, way, copied) > free]
+    return [way for way in ways if room(join, way, copied) > free]
 
 
 def _require_committable(family: Family, shared: Sequence[str], larger: Sequence[str]) -> None:

@@ -140,7 +140,7 @@ def _run(work: Held, made: Plan, chosen: Choice, images: dict[str, Image], progr
         operation.recorded(work, made, kept)
         return
     join, way = chosen.join, chosen.cost.way
-    durable.require_room(work.directory, choice.room(chosen, way) + choice.SLACK)
+    durable.require_room(work.directory, choice.room(join, way, chosen.copied) + choice.SLACK)
     if way == "clone":
         making = _cloning(work, join, made, progress)
         operation.over_active(work, made.entry, images[chosen.step.child or ""], making)
